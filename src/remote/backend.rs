@@ -88,8 +88,8 @@ impl RemoteBackend {
         body: &impl Serialize,
     ) -> Result<T, String> {
         let body = serde_json::to_vec(body).map_err(|error| error.to_string())?;
-        let request = Request::post(format!("{}{path}", self.base))
-            .header(CONTENT_TYPE, "application/json");
+        let request =
+            Request::post(format!("{}{path}", self.base)).header(CONTENT_TYPE, "application/json");
         self.send(request, body.into()).await
     }
 
@@ -179,8 +179,7 @@ impl Backend for RemoteBackend {
             Change::Delete => "delete",
         };
         let chosen = Chosen { ids: ids.to_vec() };
-        let Changed { changed } =
-            self.post(&format!("/api/queue/failed/{what}"), &chosen).await?;
+        let Changed { changed } = self.post(&format!("/api/queue/failed/{what}"), &chosen).await?;
         Ok(changed)
     }
 

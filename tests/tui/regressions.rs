@@ -168,7 +168,11 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
                 Action::NextCandidate | Action::PreviousCandidate => {
                     console.keys(" W");
                 }
+                Action::OlderCommand => {
+                    console.keys(" x");
+                }
                 Action::NewerCommand => {
+                    console.keys(" x");
                     console.code(KeyCode::Up);
                 }
                 _ => {}

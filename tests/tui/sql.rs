@@ -11,9 +11,7 @@ use bklit_console_core::model::{Focus, Shell};
 use bklit_console_core::msg::{Effect, Job, Msg, Report};
 use bklit_console_core::requests::{Answer, Request};
 use bklit_console_core::theme::{Palette, Theme};
-use bklit_wire::sql::{
-    Engine, QueryResult, SqlAnswer, SqlColumn, SqlSchema, SqlTable, TIME_LIMIT,
-};
+use bklit_wire::sql::{Engine, QueryResult, SqlAnswer, SqlColumn, SqlSchema, SqlTable, TIME_LIMIT};
 use crossterm::event::KeyCode;
 use serde_json::{Value, json};
 
@@ -45,8 +43,17 @@ fn schema() -> SqlSchema {
 /// A result with many columns, some of them wide or hostile.
 fn answer(rows: usize) -> SqlAnswer {
     let columns = [
-        "id", "project_id", "url", "views", "share", "metadata", "referrer_hostname", "user_agent",
-        "country", "city", "title",
+        "id",
+        "project_id",
+        "url",
+        "views",
+        "share",
+        "metadata",
+        "referrer_hostname",
+        "user_agent",
+        "country",
+        "city",
+        "title",
     ];
     let row = |nth: usize| {
         let metadata = json!({ "plan": "pro", "seats": nth, "trial": { "days": 14 } }).to_string();
@@ -61,7 +68,7 @@ fn answer(rows: usize) -> SqlAnswer {
             json!("Mozilla/5.0 (X11; Linux x86_64; rv:147.0) Gecko/20100101 Firefox/147.0"),
             json!("日本"),
             json!("\u{1b}[31m東京\n"),
-            json!("An article with a title, and \"quotes\""),
+            json!("An article with a title, and \"quotes\". ".repeat(40)),
         ]
     };
     let result = QueryResult {
@@ -162,10 +169,9 @@ fn an_error_leaves_the_query_to_be_corrected() {
 
 #[test]
 fn esc_and_ctrl_c_stop_a_query_and_its_answer_no_longer_counts() {
-    let mut console = busy(80, 24);
     for stop in ["esc", "ctrl-c"] {
+        let mut console = busy(80, 24);
         open(&mut console);
-        console.ctrl('u');
         let number = run(&mut console, QUERY);
         console.tick(2);
         assert!(console.screen().contains("running 2 s"), "{}", console.screen());
@@ -177,8 +183,8 @@ fn esc_and_ctrl_c_stop_a_query_and_its_answer_no_longer_counts() {
         assert!(matches!(console.model.panels().sql.outcome, Outcome::Saved));
         console.code(KeyCode::Esc);
         assert_eq!(console.model.context(), Context::Log);
+        assert_eq!(console.ctrl('c'), Some(Effect::Quit), "without a query");
     }
-    assert_eq!(console.ctrl('c'), Some(Effect::Quit), "without a query");
 }
 
 #[test]
@@ -254,7 +260,9 @@ fn saved_queries_run_by_name_and_from_the_list() {
     assert_eq!(input(&console), query);
     console.keys(":sql sig");
     console.code(KeyCode::Tab);
-    assert!(console.screen().contains(":  sql signups") || console.screen().contains(": sql signups"));
+    assert!(
+        console.screen().contains(":  sql signups") || console.screen().contains(": sql signups")
+    );
 }
 
 #[test]
@@ -337,7 +345,7 @@ fn a_result_is_exported_as_csv_without_formulas_or_as_json_lines() {
 #[test]
 fn the_tables_are_asked_for_until_they_are_known() {
     let mut console = busy(120, 40);
-    assert_eq!(console.keys("Q"), Some(Effect::Ask(Request::SqlSchema)));
+    assert_eq!(console.keys("B"), Some(Effect::Ask(Request::SqlSchema)));
     let old = "not supported by the daemon; is it an older version?";
     console.send(Msg::Answer(Answer::SqlSchema(Err(old.into()))));
     assert!(console.screen().contains(old), "{}", console.screen());
@@ -351,7 +359,7 @@ fn the_tables_are_asked_for_until_they_are_known() {
 
 /// A query in a console, with completion, and its result.
 fn queries(pty: &mut Pty, engine: &str) {
-    pty.send("Q");
+    pty.send("B");
     pty.wait_for_text(&format!("sql {engine}"));
     pty.send("SELECT ur\t, count(*) AS n FROM page_v\t GROUP BY url\r");
     pty.wait_for("the result", |screen| {

@@ -163,7 +163,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('v')], TO_LIVE, Action::Live, Some("live"), Group::Views, "Live: visitors now, page views and events by project, top pages, last events"),
     bind(&[ch('H')], TO_HISTORY, Action::History, Some("history"), Group::Views, "History: latencies, rates and failures over time, compared with earlier"),
     bind(&[ch('M')], TO_PROCESSES, Action::Processes, Some("processes"), Group::Views, "Processes that share a Redis: hosts, roles, rates, errors, last sign of life"),
-    bind(&[ch('Q')], TO_SQL, Action::Sql, Some("sql"), Group::Views, "SQL: query the store"),
+    bind(&[ch('B')], TO_SQL, Action::Sql, None, Group::Views, "SQL: query the store"),
     bind(&[ch('V')], TO_VERIFY, Action::Verify, Some("verify"), Group::Views, "Verify: match rate and mismatches of dual write"),
     bind(&[ch('l')], LOG, Action::Level, Some("level"), Group::Show, "All levels, warnings and errors, or only errors"),
     bind(&[ch('e')], LOG, Action::NextError, None, Group::Show, "Go to the next error"),

@@ -5,7 +5,7 @@ use super::{alerts, field, mouse, palette, prompt, sql_input};
 use crate::keymap::Action;
 use crate::model::filter::Condition;
 use crate::model::pane::Visit;
-use crate::model::screen::{Help, Screen};
+use crate::model::screen::{Help, Screen, SqlScreen};
 use crate::model::{Focus, Model, Purpose};
 use crate::msg::Effect;
 
@@ -21,8 +21,10 @@ const QUIT_WAIT: i64 = 4_000;
 pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effect> {
     match action {
         Action::Quit => return quit(model),
-        // A running query is stopped instead.
-        Action::QuitAtOnce if sql::stop(model) => return None,
+        // A running query on the screen is stopped instead.
+        Action::QuitAtOnce if model.shown::<SqlScreen>().is_some() && sql::stop(model) => {
+            return None;
+        }
         Action::QuitAtOnce => return Some(Effect::Quit),
         Action::Redraw => return Some(Effect::Redraw),
         Action::Suspend => return Some(Effect::Suspend),

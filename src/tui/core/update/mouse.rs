@@ -83,7 +83,12 @@ fn click(model: &mut Model, layout: &Layout, at: Position) -> Option<Effect> {
             open.choose_nth(open.top(list.height.into()) + row);
             palette::list_files(model)
         }
+        // The query stays as it is.
+        Focus::Sql => {
+            model.focus = Focus::Keys;
+            screens::click(model, layout, at)
+        }
         // A click neither accepts nor cancels the input.
-        Focus::Field(_) | Focus::Prompt(_) | Focus::Letter(_) | Focus::Sql => None,
+        Focus::Field(_) | Focus::Prompt(_) | Focus::Letter(_) => None,
     }
 }

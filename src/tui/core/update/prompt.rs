@@ -95,8 +95,9 @@ fn export(model: &mut Model, of: ExportOf, typed: &str) -> Option<Effect> {
     }
     if let ExportOf::Rows(table) = of {
         let target = Target { path: typed.to_owned(), overwrite: false };
-        let exported = format_of(typed)
-            .and_then(|format| palette::begin_export(model, Export::of_rows(table, format), target));
+        let exported = format_of(typed).and_then(|format| {
+            palette::begin_export(model, Export::of_rows(table, format), target)
+        });
         return match exported {
             Ok(effect) => {
                 model.focus = Focus::Keys;

@@ -7,8 +7,18 @@ use crate::model::palette::{Candidate, MAX_CANDIDATES, cycled};
 use bklit_wire::sql::{SqlSchema, SqlTable};
 
 /// Functions that all stores have.
-const FUNCTIONS: &[&str] =
-    &["count(", "sum(", "avg(", "min(", "max(", "round(", "length(", "lower(", "upper(", "coalesce("];
+const FUNCTIONS: &[&str] = &[
+    "count(",
+    "sum(",
+    "avg(",
+    "min(",
+    "max(",
+    "round(",
+    "length(",
+    "lower(",
+    "upper(",
+    "coalesce(",
+];
 
 /// The completions of the word before the cursor.
 #[derive(Debug, Default)]
@@ -95,9 +105,8 @@ fn all(sql: &str, before: &[Token<'_>], word: &str, sources: Sources<'_>) -> Vec
         let table = named.map(|(_, table)| *table).or_else(|| find(tables, table.text));
         return table.map(|table| columns(&[table])).unwrap_or_default();
     }
-    let follows = |keyword: &str| {
-        before.last().is_some_and(|last| last.text.eq_ignore_ascii_case(keyword))
-    };
+    let follows =
+        |keyword: &str| before.last().is_some_and(|last| last.text.eq_ignore_ascii_case(keyword));
     if follows("FROM") || follows("JOIN") {
         return tables.iter().map(table_candidate).collect();
     }
@@ -140,7 +149,10 @@ fn columns(tables: &[&SqlTable]) -> Vec<Candidate> {
             match found.iter_mut().find(|known| known.word == word) {
                 Some(known) => known.help.push_str(&format!(", {}", table.name)),
                 None => {
-                    found.push(Candidate { word, help: format!("{} {}", column.r#type, table.name) });
+                    found.push(Candidate {
+                        word,
+                        help: format!("{} {}", column.r#type, table.name),
+                    });
                 }
             }
         }
@@ -233,7 +245,8 @@ mod tests {
 
     #[test]
     fn nothing_is_offered_in_a_text_a_number_or_within_a_word() {
-        for sql in ["SELECT 'ur|", "SELECT 'ur'|", "SELECT 12|", "SELECT u|rl", "SELECT url |", "|"] {
+        for sql in ["SELECT 'ur|", "SELECT 'ur'|", "SELECT 12|", "SELECT u|rl", "SELECT url |", "|"]
+        {
             assert_eq!(words(sql, false), [""; 0], "{sql}");
         }
         assert_eq!(words("SELECT project_id|", false), [""; 0], "complete");

@@ -26,6 +26,7 @@ use super::panels::Polled;
 use super::query::ast::SQLITE;
 use crate::histories::{History, Recall};
 use bklit_wire::sql::{Engine, SqlAnswer, SqlSchema};
+use bklit_wire::text;
 use bklit_wire::time::UtcMillis;
 
 /// How soon the tables are requested again after they could not be read, in milliseconds.
@@ -115,9 +116,9 @@ impl SqlPanel {
         value.char_indices().nth(self.input.cursor()).map_or(value.len(), |(at, _)| at)
     }
 
-    /// Replaces the input; the cursor is at its end.
+    /// Replaces the input, without what could not be shown; the cursor is at its end.
     pub(crate) fn set_input(&mut self, query: String) {
-        self.input = Input::new(query);
+        self.input = Input::new(text::without_unsafe(&query).unwrap_or(query));
         self.completion = Completion::default();
     }
 

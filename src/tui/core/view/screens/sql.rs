@@ -80,12 +80,7 @@ fn render(model: &Model, buf: &mut Buffer, area: Rect) -> Option<Position> {
 }
 
 /// The query, with its keywords; returns the cursor's position.
-fn input(
-    model: &Model,
-    rows: &[std::ops::Range<usize>],
-    buf: &mut Buffer,
-    area: Rect,
-) -> Position {
+fn input(model: &Model, rows: &[std::ops::Range<usize>], buf: &mut Buffer, area: Rect) -> Position {
     let theme = model.options.theme;
     let panel = &model.panels().sql;
     let (value, cursor) = (panel.input.value(), panel.cursor_byte());
@@ -133,11 +128,15 @@ fn state(model: &Model, panel: &SqlPanel) -> Vec<Segment> {
         Outcome::Failed(_) => vec![styled("failed", theme.error())],
         Outcome::Rows(table) => {
             let count = table.rows().len() as u64;
-            let took = format::micros(table.elapsed_ms() as f64 * 1e3);
+            let took = match table.elapsed_ms() {
+                0 => "<1 ms".to_owned(),
+                millis => format::micros(millis as f64 * 1e3),
+            };
             let mut state = match table.is_truncated() {
                 false => vec![styled(format::plural(count, "row"), theme.strong())],
                 true => {
-                    let first = format!("the first {}, there are more", format::plural(count, "row"));
+                    let first =
+                        format!("the first {}, there are more", format::plural(count, "row"));
                     vec![styled(first, theme.warning())]
                 }
             };
