@@ -19,6 +19,7 @@ mod sessions;
 mod shell;
 mod snapshots;
 mod sql;
+mod sql_program;
 mod sse;
 mod terminal;
 mod traces;

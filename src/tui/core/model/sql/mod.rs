@@ -30,7 +30,7 @@ use bklit_wire::text;
 use bklit_wire::time::UtcMillis;
 
 /// How soon the tables are requested again after they could not be read, in milliseconds.
-const SCHEMA_EVERY: i64 = 10_000;
+const SCHEMA_EVERY: i64 = 30_000;
 /// The most characters in a query.
 pub const MAX_CHARS: usize = 4_000;
 
