@@ -175,6 +175,21 @@ async fn a_cancelled_insert_is_complete_or_absent() {
     assert!(began.elapsed() < Duration::from_secs(5));
 }
 
+#[tokio::test]
+async fn a_row_cannot_be_larger_than_the_result_may_be() {
+    let fixture = open().await;
+    let limits = QueryLimits { bytes: 8 << 20, ..LIMITS };
+    let large = "hex(zeroblob(900000))";
+    let sql = format!("SELECT {}", [large; 10].join(", "));
+    let result = fixture.store.query(&sql, limits).await.unwrap();
+    assert!(result.truncated && result.rows.is_empty(), "{} rows", result.rows.len());
+    let many = format!("SELECT {}", ["1"; 300].join(", "));
+    for sql in ["SELECT hex(zeroblob(1500000))", &many] {
+        let error = fixture.store.query(sql, limits).await.unwrap_err();
+        assert!(matches!(error, StoreError::Refused(_)), "{error}");
+    }
+}
+
 /// The store stops a query when nobody waits for its result any more, so that others can run.
 #[tokio::test]
 async fn a_query_ends_with_its_caller() {

@@ -16,8 +16,12 @@ use tokio::sync::Semaphore;
 use super::{tables, unavailable};
 use bklit_pipeline::store::{QueryLimits, QueryResult, StoreError};
 
-/// Maximum bytes of one value, also of intermediate values.
-const VALUE_BYTES: i32 = 16 << 20;
+/// Maximum bytes of one value, also of intermediate values, as a part of the result's. SQLite builds a
+/// row before its size is known.
+const VALUE_SHARE: u64 = 4;
+
+/// Maximum columns of a row.
+const COLUMNS: i32 = 256;
 
 /// SQLite virtual machine instructions between checks of the deadline: well under a millisecond.
 const INSTRUCTIONS_PER_CHECK: i32 = 10_000;
@@ -46,7 +50,7 @@ pub(super) async fn run(
     let done = tokio::task::spawn_blocking(move || {
         // Held until the thread is done, also if the caller was cancelled.
         let _permit = permit;
-        let connection = open(&path, &end).map_err(|error| unavailable(&error))?;
+        let connection = open(&path, limits, &end).map_err(|error| unavailable(&error))?;
         select(&connection, &sql, limits, &end).map_err(|error| refusal(&error, limits))
     });
     done.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
@@ -75,9 +79,11 @@ impl Drop for SetOnDrop {
     }
 }
 
-fn open(path: &Path, end: &End) -> rusqlite::Result<Connection> {
+fn open(path: &Path, limits: QueryLimits, end: &End) -> rusqlite::Result<Connection> {
     let connection = tables::open_for_reading(path)?;
-    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES)?;
+    let value_bytes = i32::try_from(limits.bytes / VALUE_SHARE).unwrap_or(i32::MAX);
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, value_bytes)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_COLUMN, COLUMNS)?;
     connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
         AuthAction::Select
         | AuthAction::Read { .. }
@@ -108,20 +114,25 @@ fn select(
     let mut bytes: u64 = 0;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        if result.rows.len() >= limits.rows || bytes > limits.bytes {
+        if result.rows.len() >= limits.rows {
             result.truncated = true;
             break;
         }
         if end.has_come() {
             return Err(interrupted());
         }
-        let cells = (0..result.columns.len()).map(|index| {
+        let mut cells = Vec::with_capacity(result.columns.len());
+        for index in 0..result.columns.len() {
+            if bytes > limits.bytes {
+                result.truncated = true;
+                return Ok(result);
+            }
             let cell = row.get_ref(index)?;
             let text = cell.as_bytes_or_null().ok().flatten().map_or(0, <[u8]>::len);
             bytes += (size_of::<Value>() + text) as u64;
-            Ok(value(cell))
-        });
-        result.rows.push(cells.collect::<rusqlite::Result<_>>()?);
+            cells.push(value(cell));
+        }
+        result.rows.push(cells);
     }
     Ok(result)
 }
