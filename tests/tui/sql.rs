@@ -276,7 +276,7 @@ fn all_rows_and_columns_are_reached() {
     }
     console.code(KeyCode::Enter);
     let screen = console.screen();
-    assert!(screen.contains("row 300 of 300") && screen.contains("utm_source=newsletter"));
+    assert!(screen.contains("row 300 of 300") && screen.contains("utm_source=news"));
     console.code(KeyCode::Right);
     assert!(console.screen().contains("this is the last row"));
     console.code(KeyCode::Left);

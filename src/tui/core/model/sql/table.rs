@@ -7,8 +7,8 @@ use bklit_wire::sql::{SqlAnswer, cell, row_json, unique};
 use bklit_wire::text;
 use serde_json::Value;
 
-/// The most columns of a cell where not all columns of the table fit.
-const MAX_WIDTH: usize = 32;
+/// The most columns of a cell where not all columns of the table fit: an event's id.
+const MAX_WIDTH: usize = 36;
 /// The most columns of a cell that are measured.
 const MEASURED: usize = 400;
 /// Columns between two columns of the table.
@@ -161,7 +161,7 @@ mod tests {
             places.map(|place| (place.x, place.width)).collect::<Vec<_>>()
         };
         assert_eq!(widths(100), [(0, 4), (6, 4), (12, 50)]);
-        assert_eq!(widths(60), [(0, 4), (6, 4), (12, 32)]);
+        assert_eq!(widths(60), [(0, 4), (6, 4), (12, 36)]);
         assert_eq!(widths(20), [(0, 4), (6, 4), (12, 8)], "the last one is cut");
         assert_eq!((table.last_first(100), table.last_first(60), table.last_first(20)), (0, 0, 2));
         assert_eq!(table.places(2, 20), [Place { column: 2, x: 0, width: 20 }]);

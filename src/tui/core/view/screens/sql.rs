@@ -132,15 +132,13 @@ fn state(model: &Model, panel: &SqlPanel) -> Vec<Segment> {
                 0 => "<1 ms".to_owned(),
                 millis => format::micros(millis as f64 * 1e3),
             };
-            let mut state = match table.is_truncated() {
-                false => vec![styled(format::plural(count, "row"), theme.strong())],
-                true => {
-                    let first =
-                        format!("the first {}, there are more", format::plural(count, "row"));
-                    vec![styled(first, theme.warning())]
-                }
-            };
-            state.push(styled(format!(" in {took}"), theme.dim()));
+            let mut state = vec![
+                styled(format::plural(count, "row"), theme.strong()),
+                styled(format!(" in {took}"), theme.dim()),
+            ];
+            if table.is_truncated() {
+                state.push(styled(", cut off: there are more", theme.warning()));
+            }
             state
         }
     }
