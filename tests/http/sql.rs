@@ -127,13 +127,11 @@ fn a_query_reads_clickhouse() {
     let daemon = on_clickhouse(&database);
     answers(&daemon, "clickhouse", "SELECT number FROM numbers(1500)");
     let file = daemon.scratch().join("out.csv");
-    let outfile = format!("SELECT 1 INTO OUTFILE '{}'", file.display());
     let into_file =
         format!("INSERT INTO FUNCTION file('{}', 'CSV', 'a UInt8') SELECT 1", file.display());
     refuses_everything_else(
         &daemon,
         &[
-            &outfile,
             &into_file,
             "INSERT INTO FUNCTION url('http://127.0.0.1:9/', 'CSV', 'a UInt8') SELECT 1",
             "SELECT * FROM url('http://127.0.0.1:9/', 'CSV', 'a UInt8')",
