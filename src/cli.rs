@@ -102,7 +102,7 @@ pub enum TokenCommand {
         /// Project of the token; repeat it for several, '*' for all with --scope read or admin
         #[arg(long, required = true, value_name = "P")]
         project: Vec<String>,
-        /// `ingest` tokens may only send events (web pages contain them), `read` tokens may only read, `admin` tokens may also repair the queue
+        /// `ingest` tokens may only send events (web pages contain them), `read` tokens may only read, `admin` tokens may also repair the queue and query the store
         #[arg(long, value_enum, default_value_t = ScopeArg::Ingest)]
         scope: ScopeArg,
         /// Name shown by `token list`
@@ -138,7 +138,7 @@ pub enum ScopeArg {
     Ingest,
     /// Reading streams and metrics.
     Read,
-    /// Reading everything, and repairing the queue.
+    /// Reading everything, repairing the queue and querying the store.
     Admin,
 }
 

@@ -25,6 +25,7 @@ use bklit_pipeline::metrics::{Metrics, Part};
 use bklit_pipeline::presence::Presence;
 use bklit_pipeline::queue::{Queue, host_name};
 use bklit_pipeline::roles::Role;
+use bklit_pipeline::sql::Queries;
 use bklit_pipeline::store::Store;
 use bklit_pipeline::telemetry::Telemetry;
 use bklit_pipeline::throttle::Throttle;
@@ -142,6 +143,7 @@ impl Pipeline {
             presence: self.presence.clone(),
             debug_bus: Arc::clone(&self.debug_bus),
             history: Arc::clone(&self.history),
+            queries: Queries::default(),
             log_change: Arc::new(log_change),
         })
     }

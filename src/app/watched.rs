@@ -14,6 +14,7 @@ use bklit_pipeline::history::FigureHistory;
 use bklit_pipeline::local_backend::LocalBackend;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::queue::Queue;
+use bklit_pipeline::sql::Queries;
 use bklit_wire::backend::Backend;
 use bklit_wire::debug_bus::{DebugBus, DebugMessage, DebugStream};
 
@@ -41,6 +42,7 @@ impl WatchedRedis {
             presence: Some(presence),
             debug_bus: Arc::clone(&bus),
             history: Arc::new(FigureHistory::of_others(figures)),
+            queries: Queries::default(),
             log_change: Arc::new(log_change),
         };
         Ok(Self { address, bus, backend })

@@ -1,14 +1,12 @@
 //! `sql`: queries the store.
 
-use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
 use color_eyre::eyre::{Context, bail};
-use serde::ser::{SerializeMap, Serializer};
-use serde_json::Value;
 
 use crate::cli::SqlArgs;
 use bklit_pipeline::store::{QueryLimits, QueryResult, Store};
+use bklit_wire::sql::{cell, row_json, unique};
 use bklit_wire::table::Table;
 use bklit_wire::text::safe_json;
 
@@ -21,7 +19,7 @@ const QUERY_BYTES: u64 = 1 << 20;
 /// When the query is wrong, the store is unavailable, or the output cannot be written.
 pub async fn run(args: &SqlArgs, store: &dyn Store) -> color_eyre::Result<()> {
     let query = if args.query == "-" { read_query(io::stdin())? } else { args.query.clone() };
-    let limits = QueryLimits { rows: args.limit, time: args.timeout };
+    let limits = QueryLimits::new(args.limit, args.timeout);
     let result = store.query(&query, limits).await?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let printed =
@@ -56,29 +54,10 @@ fn read_query(input: impl Read) -> color_eyre::Result<String> {
 fn print_json(result: &QueryResult, out: &mut impl Write) -> io::Result<()> {
     let names = unique(&result.columns);
     for row in &result.rows {
-        let mut line = Vec::new();
-        let mut serializer = serde_json::Serializer::new(&mut line);
-        let mut object = serializer.serialize_map(Some(row.len()))?;
-        for (name, value) in names.iter().zip(row) {
-            object.serialize_entry(name, value)?;
-        }
-        object.end()?;
         // JSON may contain characters that terminals interpret.
-        writeln!(out, "{}", safe_json(&String::from_utf8_lossy(&line)))?;
+        writeln!(out, "{}", safe_json(&row_json(&names, row)))?;
     }
     Ok(())
-}
-
-/// Numbers repeated column names: as JSON fields they would overwrite each other.
-fn unique(columns: &[String]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::with_capacity(columns.len());
-    for column in columns {
-        let numbered = (2..).map(|n| format!("{column}_{n}"));
-        let free =
-            std::iter::once(column.clone()).chain(numbered).find(|name| !names.contains(name));
-        names.extend(free);
-    }
-    names
 }
 
 /// Numbers are aligned to the right.
@@ -95,18 +74,10 @@ fn print_table(result: &QueryResult, out: &mut impl Write) -> io::Result<()> {
     write!(out, "{table}")
 }
 
-fn cell(value: &Value) -> Cow<'_, str> {
-    match value {
-        Value::Null => "NULL".into(),
-        Value::String(text) => text.into(),
-        other => other.to_string().into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn result(columns: &[&str], rows: Vec<Vec<Value>>) -> QueryResult {
         let columns = columns.iter().map(|&name| name.to_owned()).collect();

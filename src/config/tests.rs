@@ -54,6 +54,8 @@ fn settings_of_the_console_are_checked() {
         ("[console.keys]\npause = 'p'", "p is also the key of projects"),
         ("[console.keys]\npaus = 'P'", "console.keys.paus"),
         ("[console.filters]\nbad = 'level:loud'", "is not a valid filter"),
+        ("[console.queries]\n'a b' = 'SELECT 1'", "needs a name of letters, digits"),
+        ("[console.queries]\nnone = ' '", "must not be empty"),
     ] {
         let error = load(text).unwrap_err();
         assert!(

@@ -227,7 +227,7 @@ async fn search_store(store: Option<&dyn Store>, id: &str) -> Result<Vec<StoredE
 
 /// The limits of a search for this many rows.
 pub(super) fn search_limits(rows: usize) -> QueryLimits {
-    QueryLimits { rows, time: STORE_TIME }
+    QueryLimits::new(rows, STORE_TIME)
 }
 
 /// A moment that a store returned as seconds.

@@ -17,6 +17,7 @@
 //! - `roles`: which parts a process runs
 //! - `server`: what both servers share
 //! - `session_lookup`: finds the events of a session
+//! - `sql`: queries that operators run on the store
 //! - `store`: the port for stored events, their tables and rows
 //! - `telemetry`: debug lines and health of every stage
 //! - `throttle`: limits by project, token and address
@@ -41,6 +42,7 @@ mod repeated;
 pub mod roles;
 pub mod server;
 pub mod session_lookup;
+pub mod sql;
 pub mod store;
 pub mod telemetry;
 pub mod throttle;

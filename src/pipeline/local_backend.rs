@@ -9,6 +9,7 @@ use crate::history::FigureHistory;
 use crate::presence::Presence;
 use crate::queue::{Queue, api};
 use crate::session_lookup;
+use crate::sql::{self, Queries};
 use crate::store::Store;
 use crate::store::live_view::{NO_STORE, live_view, visitors_only};
 use bklit_wire::backend::{Backend, Change};
@@ -19,6 +20,7 @@ use bklit_wire::live_view::LiveView;
 use bklit_wire::pause::PauseRequest;
 use bklit_wire::queue::{BatchView, FailedPage, QueueView};
 use bklit_wire::session_lookup::SessionTrace;
+use bklit_wire::sql::{SqlAnswer, SqlRequest, SqlSchema};
 use bklit_wire::time::UtcMillis;
 
 /// Logs a change in the pipeline's log: what was done, with how many events.
@@ -36,6 +38,8 @@ pub struct LocalBackend {
     pub debug_bus: Arc<dyn DebugBus>,
     /// The history of figures.
     pub history: Arc<FigureHistory>,
+    /// The queries that are running.
+    pub queries: Queries,
     /// Logs changes.
     pub log_change: LogChange,
 }
@@ -95,5 +99,15 @@ impl Backend for LocalBackend {
 
     async fn history(&self, query: HistoryQuery) -> Result<History, String> {
         self.history.read(query).await
+    }
+
+    async fn sql(&self, query: &str) -> Result<SqlAnswer, String> {
+        let request = SqlRequest { query: query.to_owned(), id: None };
+        let answer = self.queries.run(self.store.as_deref(), &request).await;
+        answer.map_err(|error| error.to_string())
+    }
+
+    async fn sql_schema(&self) -> Result<SqlSchema, String> {
+        sql::schema(self.store.as_deref()).await.map_err(|error| error.to_string())
     }
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, ORIGIN};
 use hyper::{Request, StatusCode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::client::{Client, cause};
@@ -16,12 +17,14 @@ use bklit_wire::pause::{PauseRequest, Paused};
 use bklit_wire::queue::{BatchView, Changed, Chosen, FailedPage, QueueView};
 use bklit_wire::refused::RefusedView;
 use bklit_wire::session_lookup::SessionTrace;
+use bklit_wire::sql::{SqlAnswer, SqlRequest, SqlSchema, StopSql, StoppedSql};
 use bklit_wire::time::UtcMillis;
 
 /// Maximum bytes of a response that are read; even a page of large events is smaller.
 const MAX_RESPONSE: usize = 64 * 1024 * 1024;
 
 /// A daemon's address and the token to use.
+#[derive(Clone)]
 pub struct RemoteBackend {
     client: Client,
     base: String,
@@ -79,6 +82,17 @@ impl RemoteBackend {
         Ok(event_id)
     }
 
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, String> {
+        let body = serde_json::to_vec(body).map_err(|error| error.to_string())?;
+        let request =
+            Request::post(format!("{}{path}", self.base)).header(CONTENT_TYPE, "application/json");
+        self.send(request, body.into()).await
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
         self.send(Request::get(format!("{}{path}", self.base)), Bytes::new()).await
     }
@@ -107,6 +121,26 @@ impl RemoteBackend {
 
 fn percent_encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// Stops a query when it is dropped, unless the query has ended: the daemon does not notice that
+/// nobody waits for the response any more.
+struct StopOnDrop<'b> {
+    backend: &'b RemoteBackend,
+    id: Option<String>,
+}
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        // At the end of the program, the time limit stops the query.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let backend = self.backend.clone();
+            runtime.spawn(async move {
+                let _: Result<StoppedSql, _> = backend.post("/api/sql/stop", &StopSql { id }).await;
+            });
+        }
+    }
 }
 
 /// The error message for a response: the daemon's `{"error": "…"}` if the body has one.
@@ -144,19 +178,13 @@ impl Backend for RemoteBackend {
             Change::Retry => "retry",
             Change::Delete => "delete",
         };
-        let body = serde_json::to_vec(&Chosen { ids: ids.to_vec() });
-        let body = body.map_err(|error| error.to_string())?;
-        let request = Request::post(format!("{}/api/queue/failed/{what}", self.base))
-            .header(CONTENT_TYPE, "application/json");
-        let Changed { changed } = self.send(request, body.into()).await?;
+        let chosen = Chosen { ids: ids.to_vec() };
+        let Changed { changed } = self.post(&format!("/api/queue/failed/{what}"), &chosen).await?;
         Ok(changed)
     }
 
     async fn pause(&self, request: &PauseRequest) -> Result<(), String> {
-        let body = serde_json::to_vec(request).map_err(|error| error.to_string())?;
-        let request = Request::post(format!("{}/api/queue/pause", self.base))
-            .header(CONTENT_TYPE, "application/json");
-        let _: Paused = self.send(request, body.into()).await?;
+        let _: Paused = self.post("/api/queue/pause", request).await?;
         Ok(())
     }
 
@@ -184,5 +212,17 @@ impl Backend for RemoteBackend {
         let (from, to) = (query.from(), UtcMillis::from_epoch_millis(last));
         let step = query.step() / MINUTE;
         self.get(&format!("/api/history?from={from}&to={to}&step={step}m")).await
+    }
+
+    async fn sql(&self, query: &str) -> Result<SqlAnswer, String> {
+        let request = SqlRequest::new(query);
+        let mut stop = StopOnDrop { backend: self, id: request.id.clone() };
+        let answer = self.post("/api/sql", &request).await;
+        stop.id = None;
+        answer
+    }
+
+    async fn sql_schema(&self) -> Result<SqlSchema, String> {
+        self.get("/api/sql/schema").await
     }
 }

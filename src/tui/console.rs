@@ -247,6 +247,7 @@ impl Console {
             Effect::Bell => self.append(b"\x07"),
             Effect::Redraw => return self.resize(),
             Effect::Ask(request) => self.tasks.ask(request),
+            Effect::StopSql => self.tasks.stop_sql(),
             Effect::Replay(command) => {
                 if let Some(player) = &self.player {
                     player.command(command);
@@ -294,6 +295,7 @@ fn model_options(
             ascii: theme::needs_ascii(settings.ascii, variable),
             mouse: settings.mouse,
             filters,
+            queries: settings.queries.clone(),
             alerts: options.alerts.clone(),
             skins,
             // The settings were validated when they were read.

@@ -8,6 +8,7 @@ use crate::live_view::LiveView;
 use crate::pause::PauseRequest;
 use crate::queue::{BatchView, FailedPage, QueueView};
 use crate::session_lookup::SessionTrace;
+use crate::sql::{SqlAnswer, SqlSchema};
 
 /// What to do with failed events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,4 +76,17 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// Why it could not be queried.
     async fn history(&self, query: HistoryQuery) -> Result<History, String>;
+
+    /// Runs a read-only query on the store, within the bounds in [`crate::sql`]. Dropping the future
+    /// stops the query.
+    ///
+    /// # Errors
+    /// What the store says about it, or why it could not be run.
+    async fn sql(&self, query: &str) -> Result<SqlAnswer, String>;
+
+    /// The tables that can be queried.
+    ///
+    /// # Errors
+    /// Why they could not be read.
+    async fn sql_schema(&self) -> Result<SqlSchema, String>;
 }

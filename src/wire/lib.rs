@@ -22,6 +22,7 @@
 //! - `session`: the key of a visitor's session
 //! - `session_lookup`: the JSON of `GET /api/session`
 //! - `setting`: deserialises settings
+//! - `sql`: the JSON of `/api/sql…`, and results of queries as text
 //! - `table`: text tables for a terminal
 //! - `text`: untrusted text made safe for terminals
 //! - `time`: timestamps
@@ -48,6 +49,7 @@ pub mod refused;
 pub mod session;
 pub mod session_lookup;
 pub mod setting;
+pub mod sql;
 pub mod table;
 pub mod text;
 pub mod time;

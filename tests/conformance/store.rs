@@ -68,6 +68,9 @@ macro_rules! store_suite {
             a_query_has_a_row_limit
             a_query_has_a_time_limit
             a_query_shows_every_type_of_value
+            a_query_has_a_size_limit
+            the_columns_of_all_tables_are_listed
+            built_in_queries_run
             an_empty_store_can_be_queried
             the_live_view_counts_current_visitors
             an_event_is_found_by_its_id
@@ -96,7 +99,7 @@ macro_rules! store_suite {
 }
 use store_suite;
 
-const LIMITS: QueryLimits = QueryLimits { rows: 1000, time: Duration::from_secs(30) };
+const LIMITS: QueryLimits = QueryLimits::new(1000, Duration::from_secs(30));
 
 /// Writes the rows of sessions, as the worker does.
 async fn write_sessions(store: &dyn Store) -> Result<Vec<(SessionKey, UtcMillis)>, StoreError> {

@@ -20,6 +20,7 @@ mod refused;
 mod refused_lines;
 mod routes;
 pub mod server;
+mod sql;
 mod throttle;
 pub mod tls;
 mod tracker;

@@ -76,7 +76,7 @@ fn context(queue: &Arc<dyn Queue>, store: &Arc<dyn Store>, workers: usize) -> Wo
 }
 
 async fn rows(store: &dyn Store, sql: &str) -> Vec<Vec<Value>> {
-    let limits = QueryLimits { rows: 10_000, time: DEADLINE };
+    let limits = QueryLimits::new(10_000, DEADLINE);
     store.query(sql, limits).await.unwrap().rows
 }
 

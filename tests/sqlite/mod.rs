@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::support::events::view;
 
 const LEASE: Duration = Duration::from_secs(600);
-const LIMITS: QueryLimits = QueryLimits { rows: 1000, time: Duration::from_secs(30) };
+const LIMITS: QueryLimits = QueryLimits::new(1000, Duration::from_secs(30));
 
 fn queue_in(dir: &Path) -> SqliteQueue {
     SqliteQueue::open(&dir.join("queue.db"), 10_000).unwrap()

@@ -18,6 +18,8 @@ mod regressions;
 mod sessions;
 mod shell;
 mod snapshots;
+mod sql;
+mod sql_program;
 mod sse;
 mod terminal;
 mod traces;

@@ -150,6 +150,34 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
                 console.keys("j");
             });
         }
+        Context::Sql | Context::SqlRow => {
+            super::sql::open_result(console, 60);
+            (0..20).for_each(|_| drop(console.keys("j")));
+            if matches!(action, Action::ColumnsLeft) {
+                console.code(KeyCode::Right);
+            }
+            if context == Context::SqlRow {
+                console.code(KeyCode::Enter);
+                console.keys("jj");
+            }
+        }
+        Context::SqlInput => {
+            super::sql::open_result(console, 60);
+            console.code(KeyCode::Tab);
+            match action {
+                Action::NextCandidate | Action::PreviousCandidate => {
+                    console.keys(" W");
+                }
+                Action::OlderCommand => {
+                    console.keys(" x");
+                }
+                Action::NewerCommand => {
+                    console.keys(" x");
+                    console.code(KeyCode::Up);
+                }
+                _ => {}
+            }
+        }
         Context::Verify => {
             super::views::mismatches(console, 60);
             console.keys("V");

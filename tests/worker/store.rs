@@ -70,7 +70,7 @@ impl FaultyStore {
 
     /// Up to a hundred rows.
     pub async fn rows(&self, sql: &str) -> Vec<Vec<Value>> {
-        let limits = QueryLimits { rows: 100, time: Duration::from_secs(30) };
+        let limits = QueryLimits::new(100, Duration::from_secs(30));
         self.inner.query(sql, limits).await.unwrap().rows
     }
 

@@ -18,9 +18,13 @@ use bklit_pipeline::store::rows::Cell;
 use bklit_pipeline::store::schema::{BASELINE_GAP, BASELINE_TABLES};
 use bklit_pipeline::store::{Dialect, QueryResult, StoreError};
 use bklit_wire::event::QueuedEvent;
+use bklit_wire::sql::Engine;
 use bklit_wire::time::UtcMillis;
 
 pub(super) const DIALECT: Dialect = Dialect {
+    engine: Engine::Clickhouse,
+    columns: "SELECT table, name, type FROM system.columns WHERE database = currentDatabase() \
+              ORDER BY table, position",
     text: sql::literal,
     moment: |seconds| format!("toDateTime({})", seconds.clamp(0, u32::MAX.into())),
     // Independent of the column's time zone.

@@ -11,9 +11,6 @@ use super::connection::Connection;
 use super::{errors, settings};
 use bklit_pipeline::store::{QueryLimits, QueryResult, StoreError};
 
-/// Maximum size of a result; a larger one is truncated.
-const RESULT_BYTES: u64 = 64 << 20;
-
 /// Extra time for the server to report that the time limit has passed.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -39,7 +36,7 @@ pub(super) async fn run(
         ("output_format_json_quote_64bit_integers", "0".to_owned()),
         ("output_format_json_quote_denormals", "1".to_owned()),
     ];
-    let response = allowed(connection, sql, settings, limits.rows);
+    let response = allowed(connection, sql, settings, limits);
     match tokio::time::timeout(limits.time + GRACE, response).await {
         Err(_) => Err(too_long()),
         Ok(Err(error)) if errors::code(&error) == Some(errors::TIMEOUT_EXCEEDED) => Err(too_long()),
@@ -56,12 +53,12 @@ async fn allowed(
     connection: &Connection,
     sql: &str,
     settings: settings::Values,
-    most: usize,
+    limits: QueryLimits,
 ) -> Result<Option<QueryResult>, Error> {
     loop {
         let allowed = connection.not_allowed.without(settings.clone());
         let result = match connection.foreign(sql, &allowed).fetch_bytes(FORMAT) {
-            Ok(cursor) => read(cursor, most).await,
+            Ok(cursor) => read(cursor, limits).await,
             Err(error) => Err(error),
         };
         match result {
@@ -77,14 +74,14 @@ async fn allowed(
 }
 
 /// Returns `None` if the response is not in [`FORMAT`].
-async fn read(cursor: BytesCursor, most: usize) -> Result<Option<QueryResult>, Error> {
+async fn read(cursor: BytesCursor, limits: QueryLimits) -> Result<Option<QueryResult>, Error> {
     // One more byte than allowed, to detect a truncated response.
-    let mut response = cursor.take(RESULT_BYTES + 1);
+    let mut response = cursor.take(limits.bytes.saturating_add(1));
     let mut result = QueryResult::default();
     let mut line = Vec::new();
     let mut named = false;
     while response.read_until(b'\n', &mut line).await? > 0 {
-        if response.limit() == 0 || result.rows.len() >= most && named {
+        if response.limit() == 0 || result.rows.len() >= limits.rows && named {
             result.truncated = true;
             break;
         }

@@ -20,6 +20,7 @@
 //! - `routes`: the table of routes, dispatch and permissions
 //! - `server`: connections
 //! - `settings`: the server's settings
+//! - `sql_api`: `/api/sql…`
 //! - `status`: `GET /health` and `GET /metrics`
 //! - `tracker`: `GET /tracker.js`
 
@@ -42,6 +43,7 @@ mod response;
 mod routes;
 mod server;
 mod settings;
+mod sql_api;
 mod status;
 mod tracker;
 
@@ -66,6 +68,7 @@ use crate::presence::Presence;
 use crate::roles::Roles;
 use crate::server::access::Caller;
 use crate::server::tls::ServerTls;
+use crate::sql::Queries;
 use crate::store::Store;
 
 pub use routes::{Access, ROUTES, Route};
@@ -84,6 +87,8 @@ pub struct HttpContext {
     live: tokio::sync::Mutex<live_view::Last>,
     /// Held during an event lookup.
     lookups: tokio::sync::Mutex<()>,
+    /// The queries of operators that are running.
+    queries: Queries,
     history: Option<Arc<FigureHistory>>,
     /// Held while the history is read.
     histories: tokio::sync::Mutex<()>,
@@ -115,6 +120,7 @@ impl HttpContext {
             presence: None,
             live: tokio::sync::Mutex::default(),
             lookups: tokio::sync::Mutex::default(),
+            queries: Queries::default(),
             history: None,
             histories: tokio::sync::Mutex::default(),
             started: Instant::now(),

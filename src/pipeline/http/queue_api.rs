@@ -109,8 +109,12 @@ pub async fn pause(
     Ok(response::no_store(response::json(StatusCode::OK, &paused)))
 }
 
-/// The body of a request that changes something.
-async fn json_of_admin(peer: &Peer, head: &Parts, incoming: Incoming) -> Result<Bytes, Refusal> {
+/// The JSON that an administrator sent.
+pub(super) async fn json_of_admin(
+    peer: &Peer,
+    head: &Parts,
+    incoming: Incoming,
+) -> Result<Bytes, Refusal> {
     let context = &*peer.context;
     // Rejects what a form in a web page could also send.
     if !head.headers.contains_key(CONTENT_TYPE) || body::is_text(&head.headers) {

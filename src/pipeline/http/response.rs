@@ -79,15 +79,19 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response<ResponseBody
     response
 }
 
-/// The response to a refused request.
-pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
+/// A response that says what is wrong.
+pub fn error(status: StatusCode, error: String) -> Response<ResponseBody> {
     #[derive(Serialize)]
     struct Error {
         error: String,
     }
+    json(status, &Error { error })
+}
+
+/// The response to a refused request.
+pub fn refusal(refusal: &Refusal) -> Response<ResponseBody> {
     let status = refusal.status();
-    let error = Error { error: refusal.for_client() };
-    let mut response = retryable(json(status, &error), refusal.retry_after());
+    let mut response = retryable(error(status, refusal.for_client()), refusal.retry_after());
     match refusal {
         Refusal::Method(allowed) => set(&mut response, ALLOW, allowed),
         // The rest of the body is not read.

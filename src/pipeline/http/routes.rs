@@ -18,7 +18,7 @@ use super::{
     Arrival, Peer, batch, cors, debug_stream, event_api, history_api, live_view, playground,
     queue_api,
 };
-use super::{ready, refused_api, status, tracker};
+use super::{ready, refused_api, sql_api, status, tracker};
 use crate::auth::Denied;
 use crate::roles::Role;
 use crate::server::access::{authorize, authorize_change, query};
@@ -58,6 +58,9 @@ enum Handler {
     Refused,
     Change(Change),
     Pause,
+    Sql,
+    StopSql,
+    SqlSchema,
     Tracker,
     Playground,
 }
@@ -116,6 +119,9 @@ pub const ROUTES: &[Route] = &[
     route("/api/queue/pause", POST, Access::Admin, Handler::Pause),
     route("/api/queue/failed/retry", POST, Access::Admin, Handler::Change(Change::Retry)),
     route("/api/queue/failed/delete", POST, Access::Admin, Handler::Change(Change::Delete)),
+    route("/api/sql", POST, Access::Admin, Handler::Sql),
+    route("/api/sql/stop", POST, Access::Admin, Handler::StopSql),
+    route("/api/sql/schema", GET, Access::Admin, Handler::SqlSchema),
 ];
 
 impl Route {
@@ -205,6 +211,9 @@ async fn dispatch(
         Handler::Refused => refused_api::list(peer, &head),
         Handler::Change(change) => queue_api::change(peer, change, &head, body).await,
         Handler::Pause => queue_api::pause(peer, &head, body).await,
+        Handler::Sql => sql_api::run(peer, &head, body).await,
+        Handler::StopSql => sql_api::stop(peer, &head, body).await,
+        Handler::SqlSchema => Ok(sql_api::schema(peer).await),
         Handler::Tracker => Ok(tracker::script(&head)),
         Handler::Playground => playground::page(peer, &head).await,
     };

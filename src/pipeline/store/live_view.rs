@@ -133,7 +133,7 @@ fn take_last(view: &mut LiveView, events: &QueryResult) {
 }
 
 async fn query(store: &dyn Store, sql: &str, rows: usize) -> Result<QueryResult, StoreError> {
-    store.query(sql, QueryLimits { rows, time: QUERY_TIME }).await
+    store.query(sql, QueryLimits::new(rows, QUERY_TIME)).await
 }
 
 fn counts(dialect: &Dialect, recent: &str) -> String {

@@ -21,6 +21,8 @@ use sha2::{Digest, Sha256};
 
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::session::SessionKey;
+use bklit_wire::sql::Engine;
+pub use bklit_wire::sql::QueryResult;
 use bklit_wire::time::UtcMillis;
 
 /// Events that are stored together. Cheap to clone.
@@ -74,16 +76,8 @@ pub struct WrittenSessions {
     pub notes: Vec<String>,
 }
 
-/// A result of [`Store::query`].
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct QueryResult {
-    /// Column names.
-    pub columns: Vec<String>,
-    /// Rows, each as wide as `columns`; scalars only.
-    pub rows: Vec<Vec<serde_json::Value>>,
-    /// Whether there were more rows than the limit.
-    pub truncated: bool,
-}
+/// The size of a result above which the rest is cut off, unless a query has another bound.
+pub const RESULT_BYTES: u64 = 64 << 20;
 
 /// Bounds of a query.
 #[derive(Clone, Copy, Debug)]
@@ -92,10 +86,23 @@ pub struct QueryLimits {
     pub rows: usize,
     /// The longest it may run.
     pub time: Duration,
+    /// The size of the result above which the rest is cut off, in bytes.
+    pub bytes: u64,
+}
+
+impl QueryLimits {
+    /// Bounds in rows and time, with a size of [`RESULT_BYTES`].
+    pub const fn new(rows: usize, time: Duration) -> Self {
+        Self { rows, time, bytes: RESULT_BYTES }
+    }
 }
 
 /// The parts of SQL that differ between stores.
 pub struct Dialect {
+    /// The store.
+    pub engine: Engine,
+    /// A query for the columns of all tables and views: table, column and type, in order.
+    pub columns: &'static str,
     /// A text as a literal.
     pub text: fn(&str) -> String,
     /// A time, in seconds since the epoch, as a literal.

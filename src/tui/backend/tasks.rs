@@ -11,13 +11,18 @@ use tokio::time::timeout;
 use super::{Backend, change, export, history, snapshot};
 use bklit_console_core::requests::{Answer, Request};
 use bklit_wire::pause::PauseRequest;
+use bklit_wire::sql::TIME_LIMIT;
 
 /// The timeout of a request.
 const ANSWER_WAIT: Duration = Duration::from_secs(6);
 /// The timeout of a change to many events.
 const CHANGE_WAIT: Duration = Duration::from_secs(30);
+/// The timeout of a query: the store ends it earlier.
+const SQL_WAIT: Duration = TIME_LIMIT.saturating_add(Duration::from_secs(5));
 /// The number of kinds of requests.
-const KINDS: usize = 10;
+const KINDS: usize = 12;
+/// The kind of [`Request::Sql`].
+const SQL: usize = 10;
 /// The reason given when the source has no API, only a stream.
 const NO_BACKEND: &str = "this source only streams lines and cannot be queried";
 
@@ -47,6 +52,8 @@ fn kind(request: &Request) -> usize {
         Request::History(_) => 7,
         Request::Bars(_) => 8,
         Request::Pause { .. } => 9,
+        Request::Sql { .. } => SQL,
+        Request::SqlSchema => 11,
     }
 }
 
@@ -76,6 +83,11 @@ fn failure(request: &Request) -> Failure {
             let (part, paused) = (*part, *paused);
             Box::new(move |reason| Answer::Paused(part, paused, Err(reason)))
         }
+        Request::Sql { number, .. } => {
+            let number = *number;
+            Box::new(move |reason| Answer::Sql(number, Err(reason)))
+        }
+        Request::SqlSchema => Box::new(|reason| Answer::SqlSchema(Err(reason))),
         Request::Export { .. } => Box::new(|reason| Answer::Exported(Err(reason))),
     }
 }
@@ -90,8 +102,10 @@ impl Tasks {
     /// pending: the model sends the next only after an answer.
     pub(crate) fn ask(&mut self, request: Request) {
         let place = &mut self.running[kind(&request)];
-        let is_latest =
-            matches!(request, Request::Batch(_) | Request::Event(_) | Request::Session { .. });
+        let is_latest = matches!(
+            request,
+            Request::Batch(_) | Request::Event(_) | Request::Session { .. } | Request::Sql { .. }
+        );
         if let (Some((task, _)), true) = (&place, is_latest) {
             // For these the latest counts: the reader has moved on.
             task.abort();
@@ -103,6 +117,13 @@ impl Tasks {
                 let (backend, who) = (self.backend.clone(), Arc::clone(&self.who));
                 Some((tokio::spawn(answer(backend, who, request)), fail))
             };
+        }
+    }
+
+    /// Stops the running query, without an answer.
+    pub(crate) fn stop_sql(&mut self) {
+        if let Some((task, _)) = self.running[SQL].take() {
+            task.abort();
         }
     }
 
@@ -137,6 +158,7 @@ async fn answer(backend: Option<Arc<dyn Backend>>, who: Arc<str>, request: Reque
         | Request::History(_)
         | Request::Bars(_)
         | Request::Pause { .. } => ANSWER_WAIT,
+        Request::Sql { .. } | Request::SqlSchema => SQL_WAIT,
         Request::Change(..) | Request::Export { .. } => CHANGE_WAIT,
     };
     let fail = failure(&request);
@@ -188,6 +210,14 @@ async fn carry_out(backend: Option<Arc<dyn Backend>>, who: &str, request: Reques
                 let request = PauseRequest { part, paused, by: who.to_owned(), reason };
                 Answer::Paused(part, paused, backend.pause(&request).await)
             }
+            Err(reason) => fail(reason),
+        },
+        Request::Sql { number, query } => match backend() {
+            Ok(backend) => Answer::Sql(number, backend.sql(&query).await),
+            Err(reason) => fail(reason),
+        },
+        Request::SqlSchema => match backend() {
+            Ok(backend) => Answer::SqlSchema(backend.sql_schema().await),
             Err(reason) => fail(reason),
         },
         Request::Export { path, items } => {

@@ -1,4 +1,4 @@
-//! What was typed before: commands, and queries of searches and filters.
+//! What was typed before: commands, queries of searches and filters, and SQL.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,17 +38,17 @@ pub struct Histories {
     pub commands: History,
     /// Queries of searches and filters.
     pub queries: History,
+    /// Queries on the store.
+    pub sql: History,
 }
 
 impl Histories {
     /// Adds what was typed in another console, as newer.
     #[must_use]
     pub fn with(mut self, newer: &Self) -> Self {
-        for input in &newer.commands.0 {
-            self.commands.remember(input);
-        }
-        for input in &newer.queries.0 {
-            self.queries.remember(input);
+        let newer = [&newer.commands, &newer.queries, &newer.sql];
+        for (history, newer) in self.all().into_iter().zip(newer) {
+            newer.0.iter().for_each(|input| _ = history.remember(input));
         }
         self
     }
@@ -56,11 +56,15 @@ impl Histories {
     /// Within the bound, whatever a file contains.
     #[must_use]
     pub fn bounded(mut self) -> Self {
-        for history in [&mut self.commands, &mut self.queries] {
+        for history in self.all() {
             let excess = history.0.len().saturating_sub(MAX_INPUTS);
             history.0.drain(..excess);
         }
         self
+    }
+
+    fn all(&mut self) -> [&mut History; 3] {
+        [&mut self.commands, &mut self.queries, &mut self.sql]
     }
 }
 

@@ -118,6 +118,8 @@ pub enum Effect {
     Mouse(bool),
     /// Send a request to the pipeline, or write a file; the loop does not wait for the answer.
     Ask(Request),
+    /// Stop the running query; it gets no answer.
+    StopSql,
     /// Start a job.
     Job(Job),
     /// Ring the terminal's bell.

@@ -9,6 +9,7 @@ use bklit_wire::live_view::LiveView;
 use bklit_wire::pause::Pausable;
 use bklit_wire::queue::{BatchView, FailedView, QueueView};
 use bklit_wire::session_lookup::SessionTrace;
+use bklit_wire::sql::{SqlAnswer, SqlSchema};
 
 /// A request of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,15 @@ pub enum Request {
         /// Why, if the user said so.
         reason: Option<String>,
     },
+    /// Run a query on the store; replaces the one that is running.
+    Sql {
+        /// Its number, which the answer repeats.
+        number: u64,
+        /// The statement.
+        query: String,
+    },
+    /// The tables that can be queried.
+    SqlSchema,
     /// Write failed events to a file.
     Export {
         /// The file, which must not exist.
@@ -76,6 +86,10 @@ pub enum Answer {
     Bars(Result<History, String>),
     /// Of [`Request::Pause`], with what was requested.
     Paused(Pausable, bool, Result<(), String>),
+    /// Of [`Request::Sql`], with its number.
+    Sql(u64, Result<SqlAnswer, String>),
+    /// Of [`Request::SqlSchema`].
+    SqlSchema(Result<SqlSchema, String>),
     /// Of [`Request::Export`]: how many events were written, and the file.
     Exported(Result<(u64, PathBuf), String>),
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use bklit_wire::setting::WrongSetting;
+use bklit_wire::sql::query_problem;
 use serde::{Deserialize, Serialize};
 
 use crate::appearance::{Ascii, Colors, Scheme};
 use crate::keymap::Bindings;
+use crate::model::palette::commands::{MAX_NAME, is_name};
 use crate::model::query::{Purpose, Query};
 use crate::theme::Skin;
 
@@ -43,6 +45,8 @@ pub struct ConsoleSettings {
     pub record_max_bytes: u64,
     /// Saved filters: names and queries.
     pub filters: BTreeMap<String, String>,
+    /// Saved queries on the store: names and SQL.
+    pub queries: BTreeMap<String, String>,
     /// The user's own keys, by action.
     pub keys: BTreeMap<String, KeyNames>,
 }
@@ -64,6 +68,7 @@ impl Default for ConsoleSettings {
             colors: Colors::Auto,
             record_max_bytes: 1 << 30,
             filters: BTreeMap::new(),
+            queries: BTreeMap::new(),
             keys: BTreeMap::new(),
         }
     }
@@ -137,6 +142,14 @@ pub fn check(settings: &ConsoleSettings) -> Result<(), WrongSetting> {
             let key = format!("console.filters.{name}");
             return Err(WrongSetting { key, rule: format!("is not a valid filter: {mistake}") });
         }
+    }
+    for (name, query) in &settings.queries {
+        let rule = match (is_name(name), query_problem(query)) {
+            (false, _) => format!("needs a name of letters, digits, - and _, at most {MAX_NAME}"),
+            (true, Some(problem)) => problem,
+            (true, None) => continue,
+        };
+        return Err(WrongSetting { key: format!("console.queries.{name}"), rule });
     }
     check_skins(settings)?;
     let keys = Bindings::read(&settings.keys);

@@ -20,7 +20,7 @@ const FILTERS: &str = "console-filters.json";
 /// The file of what was typed, in the data dir.
 const HISTORIES: &str = "console-history.json";
 /// The largest such file that is read, in bytes.
-const MAX_HISTORIES: u64 = 1 << 20;
+const MAX_HISTORIES: u64 = 4 << 20;
 
 /// Lists a directory in a thread, because its disk may be unavailable.
 pub(super) fn list(dir: String, reports: Sender<Report>) {

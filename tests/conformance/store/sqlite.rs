@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bklit_adapters::sqlite::store::SqliteStore;
-use bklit_pipeline::store::{Batch, Inserted, Store, StoreError, schema};
+use bklit_pipeline::store::{Batch, Inserted, QueryLimits, Store, StoreError, schema};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -112,6 +112,9 @@ async fn queries_cannot_access_other_files_or_settings() {
         "ATTACH '/tmp/elsewhere.db' AS e",
         "PRAGMA journal_mode = DELETE",
         "PRAGMA query_only = 0",
+        "PRAGMA query_only",
+        "SELECT * FROM pragma_query_only",
+        "PRAGMA user_version = 7",
         "VACUUM INTO '/tmp/elsewhere.db'",
         "SELECT load_extension('x')",
         "SELECT * FROM pragma_database_list",
@@ -170,4 +173,36 @@ async fn a_cancelled_insert_is_complete_or_absent() {
     let began = Instant::now();
     assert!(fixture.store.end_idle_sessions(at(1000), 10).await.unwrap() == [key("p", "s")]);
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_row_cannot_be_larger_than_the_result_may_be() {
+    let fixture = open().await;
+    let limits = QueryLimits { bytes: 8 << 20, ..LIMITS };
+    let large = "hex(zeroblob(900000))";
+    let sql = format!("SELECT {}", [large; 10].join(", "));
+    let result = fixture.store.query(&sql, limits).await.unwrap();
+    assert!(result.truncated && result.rows.is_empty(), "{} rows", result.rows.len());
+    let many = format!("SELECT {}", ["1"; 300].join(", "));
+    for sql in ["SELECT hex(zeroblob(1500000))", &many] {
+        let error = fixture.store.query(sql, limits).await.unwrap_err();
+        assert!(matches!(error, StoreError::Refused(_)), "{error}");
+    }
+}
+
+/// The store stops a query when nobody waits for its result any more, so that others can run.
+#[tokio::test]
+async fn a_query_ends_with_its_caller() {
+    let fixture = open().await;
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                   SELECT count(*) FROM n";
+    let limits = QueryLimits { time: Duration::from_secs(600), ..LIMITS };
+    for _ in 0..3 {
+        let run = || fixture.store.query(endless, limits);
+        // As many as may run at a time.
+        let all = async { tokio::join!(run(), run(), run(), run()) };
+        assert!(tokio::time::timeout(Duration::from_millis(100), all).await.is_err());
+    }
+    let limits = QueryLimits { time: Duration::from_secs(60), ..LIMITS };
+    assert_eq!(fixture.store.query("SELECT 1", limits).await.unwrap().rows, [[json!(1)]]);
 }

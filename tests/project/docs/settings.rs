@@ -60,6 +60,7 @@ fn sample() -> BTreeMap<String, Option<String>> {
         let own = [
             "console.filters.",
             "console.keys.",
+            "console.queries.",
             "console.skins.",
             "limits.projects.",
             "limits.tokens.",

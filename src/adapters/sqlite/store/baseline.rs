@@ -13,8 +13,14 @@ use bklit_pipeline::store::baseline::{Baseline, Gap, Kind, Pick, READ_LIMITS, Ro
 use bklit_pipeline::store::schema::{BASELINE_GAP, BASELINE_TABLES};
 use bklit_pipeline::store::{Dialect, QueryResult, StoreError};
 use bklit_wire::event::QueuedEvent;
+use bklit_wire::sql::Engine;
 
 pub(super) const DIALECT: Dialect = Dialect {
+    engine: Engine::Sqlite,
+    columns: "SELECT t.name, c.name, c.type FROM sqlite_schema AS t \
+              JOIN pragma_table_info(t.name) AS c \
+              WHERE t.type IN ('table', 'view') AND t.name NOT LIKE 'sqlite@_%' ESCAPE '@' \
+              ORDER BY t.name, c.cid",
     // Also with characters that a literal could not have.
     text: |text| format!("CAST(x'{}' AS TEXT)", HEXLOWER.encode(text.as_bytes())),
     moment: |seconds| format!("'{}'", baseline::moment(seconds)),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use data_encoding::HEXLOWER;
@@ -15,14 +16,18 @@ use tokio::sync::Semaphore;
 use super::{tables, unavailable};
 use bklit_pipeline::store::{QueryLimits, QueryResult, StoreError};
 
-/// Maximum bytes of texts and blobs in a result; a larger one is truncated.
-const RESULT_BYTES: usize = 64 << 20;
+/// Maximum bytes of one value, also of intermediate values, as a part of the result's. SQLite builds a
+/// row before its size is known.
+const VALUE_SHARE: u64 = 4;
 
-/// Maximum bytes of one value, also of intermediate values.
-const VALUE_BYTES: i32 = 16 << 20;
+/// Maximum columns of a row.
+const COLUMNS: i32 = 256;
 
 /// SQLite virtual machine instructions between checks of the deadline: well under a millisecond.
 const INSTRUCTIONS_PER_CHECK: i32 = 10_000;
+
+/// Pragmas that only describe a table.
+const HARMLESS_PRAGMAS: [&str; 2] = ["table_info", "table_xinfo"];
 
 /// Error for a statement that is not a query.
 const ONLY_QUERIES: &str = "only one SELECT statement is allowed, and it may only read";
@@ -40,26 +45,57 @@ pub(super) async fn run(
         .map_err(|_| too_long(limits))?
         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
     let (path, sql): (PathBuf, String) = (path.to_owned(), sql.to_owned());
+    let end = End { deadline, dropped: Arc::default() };
+    let _dropped = SetOnDrop(Arc::clone(&end.dropped));
     let done = tokio::task::spawn_blocking(move || {
         // Held until the thread is done, also if the caller was cancelled.
         let _permit = permit;
-        let connection = open(&path, deadline).map_err(|error| unavailable(&error))?;
-        select(&connection, &sql, limits, deadline).map_err(|error| refusal(&error, limits))
+        let connection = open(&path, limits, &end).map_err(|error| unavailable(&error))?;
+        select(&connection, &sql, limits, &end).map_err(|error| refusal(&error, limits))
     });
     done.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
 }
 
-fn open(path: &Path, deadline: Instant) -> rusqlite::Result<Connection> {
+/// When a query has to end.
+#[derive(Clone)]
+struct End {
+    deadline: Instant,
+    /// Whether nobody waits for the result any more.
+    dropped: Arc<AtomicBool>,
+}
+
+impl End {
+    fn has_come(&self) -> bool {
+        self.dropped.load(Relaxed) || Instant::now() >= self.deadline
+    }
+}
+
+/// Stops the query when the caller is cancelled.
+struct SetOnDrop(Arc<AtomicBool>);
+
+impl Drop for SetOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+fn open(path: &Path, limits: QueryLimits, end: &End) -> rusqlite::Result<Connection> {
     let connection = tables::open_for_reading(path)?;
-    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES)?;
+    let value_bytes = i32::try_from(limits.bytes / VALUE_SHARE).unwrap_or(i32::MAX);
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, value_bytes)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_COLUMN, COLUMNS)?;
     connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
         AuthAction::Select
         | AuthAction::Read { .. }
         | AuthAction::Function { .. }
         | AuthAction::Recursive => Authorization::Allow,
+        AuthAction::Pragma { pragma_name, .. } if HARMLESS_PRAGMAS.contains(&pragma_name) => {
+            Authorization::Allow
+        }
         _ => Authorization::Deny,
     }));
-    connection.progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || Instant::now() >= deadline));
+    let end = end.clone();
+    connection.progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || end.has_come()));
     Ok(connection)
 }
 
@@ -67,7 +103,7 @@ fn select(
     connection: &Connection,
     sql: &str,
     limits: QueryLimits,
-    deadline: Instant,
+    end: &End,
 ) -> rusqlite::Result<QueryResult> {
     let mut statement = connection.prepare(sql)?;
     if statement.column_count() == 0 || !statement.readonly() {
@@ -75,23 +111,28 @@ fn select(
     }
     let columns: Vec<_> = statement.column_names().into_iter().map(str::to_owned).collect();
     let mut result = QueryResult { columns, ..QueryResult::default() };
-    let mut bytes = 0;
+    let mut bytes: u64 = 0;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        if result.rows.len() >= limits.rows || bytes > RESULT_BYTES {
+        if result.rows.len() >= limits.rows {
             result.truncated = true;
             break;
         }
-        if Instant::now() >= deadline {
+        if end.has_come() {
             return Err(interrupted());
         }
-        let cells = (0..result.columns.len()).map(|index| {
+        let mut cells = Vec::with_capacity(result.columns.len());
+        for index in 0..result.columns.len() {
+            if bytes > limits.bytes {
+                result.truncated = true;
+                return Ok(result);
+            }
             let cell = row.get_ref(index)?;
-            bytes +=
-                size_of::<Value>() + cell.as_bytes_or_null().ok().flatten().map_or(0, <[u8]>::len);
-            Ok(value(cell))
-        });
-        result.rows.push(cells.collect::<rusqlite::Result<_>>()?);
+            let text = cell.as_bytes_or_null().ok().flatten().map_or(0, <[u8]>::len);
+            bytes += (size_of::<Value>() + text) as u64;
+            cells.push(value(cell));
+        }
+        result.rows.push(cells);
     }
     Ok(result)
 }

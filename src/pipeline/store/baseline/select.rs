@@ -10,7 +10,7 @@ use crate::store::schema::{BASELINE_GAP, Column, ColumnType};
 use crate::store::{Dialect, QueryLimits, QueryResult, StoreError};
 
 /// Bounds of one statement; more rows than are ever read at once.
-pub const READ_LIMITS: QueryLimits = QueryLimits { rows: 100_000, time: Duration::from_secs(60) };
+pub const READ_LIMITS: QueryLimits = QueryLimits::new(100_000, Duration::from_secs(60));
 
 /// Reads rows.
 pub fn select(dialect: &Dialect, side: Side, kind: Kind, pick: Pick<'_>) -> String {

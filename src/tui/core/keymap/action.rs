@@ -85,6 +85,14 @@ pub enum Action {
     History,
     /// Show the processes of the pipeline.
     Processes,
+    /// Query the store.
+    Sql,
+    /// Type the query.
+    EditSql,
+    /// Show the columns to the left.
+    ColumnsLeft,
+    /// Show the columns to the right.
+    ColumnsRight,
     /// Select an earlier time.
     Earlier,
     /// Select a later time.

@@ -10,7 +10,8 @@ use super::{Action, BINDINGS, Binding, Context, Key, short_label};
 use crate::settings::KeyNames;
 
 /// Contexts in which keys are text, or a letter is expected.
-const TEXT: [Context; 4] = [Context::Field, Context::Projects, Context::Letter, Context::Palette];
+const TEXT: [Context; 5] =
+    [Context::Field, Context::Projects, Context::Letter, Context::Palette, Context::SqlInput];
 
 /// The keys in effect.
 #[derive(Clone, Debug, Default)]

@@ -31,6 +31,12 @@ pub enum Context {
     History,
     /// The processes of the pipeline.
     Processes,
+    /// The result of a query on the store.
+    Sql,
+    /// One row of it in full.
+    SqlRow,
+    /// The query being typed.
+    SqlInput,
     /// A text field.
     Field,
     /// A prompt for a letter.
@@ -41,7 +47,7 @@ pub enum Context {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Log,
         Self::Detail,
         Self::Help,
@@ -56,6 +62,9 @@ impl Context {
         Self::Session,
         Self::History,
         Self::Processes,
+        Self::Sql,
+        Self::SqlRow,
+        Self::SqlInput,
         Self::Field,
         Self::Letter,
         Self::Palette,
@@ -78,6 +87,9 @@ impl Context {
             Self::Session => "session",
             Self::History => "history",
             Self::Processes => "processes",
+            Self::Sql => "sql",
+            Self::SqlRow => "row",
+            Self::SqlInput => "query",
             Self::Field => "text field",
             Self::Letter => "letter",
             Self::Palette => "command",

@@ -29,6 +29,8 @@ pub enum Group {
     InProblems,
     /// Figures over time.
     InHistory,
+    /// Queries on the store.
+    InSql,
     /// The list of projects.
     InList,
     /// Text fields.
@@ -39,7 +41,7 @@ pub enum Group {
 
 impl Group {
     /// All of them, those for the log first.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Move,
         Self::Find,
         Self::Show,
@@ -52,6 +54,7 @@ impl Group {
         Self::InQueue,
         Self::InProblems,
         Self::InHistory,
+        Self::InSql,
         Self::InList,
         Self::InField,
         Self::InCommand,
@@ -65,13 +68,14 @@ impl Group {
             Self::Show => "Stages and levels",
             Self::Line => "The selected line",
             Self::Panes => "Panes",
-            Self::Views => "Problems, queue, live, verify, history, processes",
+            Self::Views => "Problems, queue, live, verify, history, processes, SQL",
             Self::Console => "Console",
             Self::Replay => "In a replay, beside pause",
             Self::InView => "In a view",
             Self::InQueue => "In the queue's view",
             Self::InProblems => "In the problems' view",
             Self::InHistory => "In the history",
+            Self::InSql => "In SQL",
             Self::InList => "In the list of projects",
             Self::InField => "In a text field",
             Self::InCommand => "In a command",
@@ -90,6 +94,7 @@ impl Group {
             Context::Queue | Context::Failed | Context::Batch => Some(Self::InQueue),
             Context::Problems => Some(Self::InProblems),
             Context::History => Some(Self::InHistory),
+            Context::Sql | Context::SqlRow | Context::SqlInput => Some(Self::InSql),
             Context::Log => None,
             _ => Some(Self::InView),
         };

@@ -29,6 +29,7 @@ const BOARDS: Contexts = Contexts::of(&[
     Context::Verify,
     Context::History,
     Context::Processes,
+    Context::Sql,
 ]);
 /// Contexts in which letters are keys.
 const KEYS: Contexts = BOARDS
@@ -37,6 +38,7 @@ const KEYS: Contexts = BOARDS
     .with(Context::Session)
     .with(Context::Failed)
     .with(Context::Batch)
+    .with(Context::SqlRow)
     .with(Context::Help);
 const VIEWS: Contexts = KEYS.without(Context::Log);
 const HAS_HELP: Contexts = KEYS.without(Context::Help);
@@ -64,6 +66,10 @@ const TO_VERIFY: Contexts = BOARDS.without(Context::Verify);
 const TO_HISTORY: Contexts = BOARDS.without(Context::History);
 const PROCESSES: Contexts = Contexts::of(&[Context::Processes]);
 const TO_PROCESSES: Contexts = BOARDS.without(Context::Processes);
+const TO_SQL: Contexts = BOARDS.without(Context::Sql);
+const SQL: Contexts = Contexts::of(&[Context::Sql]);
+const SQL_ROW: Contexts = Contexts::of(&[Context::SqlRow]);
+const SQL_INPUT: Contexts = Contexts::of(&[Context::SqlInput]);
 
 const fn bind(
     keys: &'static [Key],
@@ -89,6 +95,19 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[code(KeyCode::BackTab)], PALETTE, Action::PreviousCandidate, None, Group::InCommand, "Previous completion"),
     bind(&[code(KeyCode::Up)], PALETTE, Action::OlderCommand, None, Group::InCommand, "Previous command"),
     bind(&[code(KeyCode::Down)], PALETTE, Action::NewerCommand, None, Group::InCommand, "Next command"),
+    bind(&[code(KeyCode::Enter)], SQL_INPUT, Action::Accept, Some("run"), Group::InSql, "Run the query"),
+    bind(&[code(KeyCode::Esc)], SQL_INPUT, Action::Cancel, Some("leave"), Group::InSql, "Leave the query, for what is below it"),
+    bind(&[code(KeyCode::Tab)], SQL_INPUT, Action::NextCandidate, Some("complete"), Group::InSql, "Complete a table, column, keyword or saved query; again for the next one"),
+    bind(&[code(KeyCode::BackTab)], SQL_INPUT, Action::PreviousCandidate, None, Group::InSql, "Previous completion"),
+    bind(&[code(KeyCode::Up)], SQL_INPUT, Action::OlderCommand, Some("history"), Group::InSql, "Previous query"),
+    bind(&[code(KeyCode::Down)], SQL_INPUT, Action::NewerCommand, None, Group::InSql, "Next query; after the last one, the rows below"),
+    bind(&[code(KeyCode::Enter)], SQL, Action::OpenRow, Some("row"), Group::InSql, "Show the row in full, or run the saved query"),
+    bind(&[code(KeyCode::Tab)], SQL, Action::EditSql, Some("edit"), Group::InSql, "Edit the query"),
+    bind(&[code(KeyCode::Right)], SQL, Action::ColumnsRight, Some("columns"), Group::InSql, "The next columns"),
+    bind(&[code(KeyCode::Left)], SQL, Action::ColumnsLeft, None, Group::InSql, "The previous columns"),
+    bind(&[ch('X')], SQL, Action::Export, Some("export"), Group::InSql, "Export the result to a file, as CSV or JSON Lines"),
+    bind(&[code(KeyCode::Right)], SQL_ROW, Action::NextLine, Some("next row"), Group::InSql, "Row: the next row"),
+    bind(&[code(KeyCode::Left)], SQL_ROW, Action::PreviousLine, Some("previous row"), Group::InSql, "Row: the previous row"),
     bind(&[code(KeyCode::Enter)], LIST, Action::Accept, Some("show only it"), Group::InList, "Show only the selected one"),
     bind(&[code(KeyCode::Esc)], LIST, Action::Back, Some("back"), Group::InList, "Close the list"),
     bind(&[code(KeyCode::Up)], LIST, Action::Up, None, Group::InList, "Up; letters narrow the list"),
@@ -144,6 +163,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('v')], TO_LIVE, Action::Live, Some("live"), Group::Views, "Live: visitors now, page views and events by project, top pages, last events"),
     bind(&[ch('H')], TO_HISTORY, Action::History, Some("history"), Group::Views, "History: latencies, rates and failures over time, compared with earlier"),
     bind(&[ch('M')], TO_PROCESSES, Action::Processes, Some("processes"), Group::Views, "Processes that share a Redis: hosts, roles, rates, errors, last sign of life"),
+    bind(&[ch('B')], TO_SQL, Action::Sql, None, Group::Views, "SQL: query the store"),
     bind(&[ch('V')], TO_VERIFY, Action::Verify, Some("verify"), Group::Views, "Verify: match rate and mismatches of dual write"),
     bind(&[ch('l')], LOG, Action::Level, Some("level"), Group::Show, "All levels, warnings and errors, or only errors"),
     bind(&[ch('e')], LOG, Action::NextError, None, Group::Show, "Go to the next error"),

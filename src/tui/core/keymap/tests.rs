@@ -30,7 +30,7 @@ fn a_text_field_keeps_every_character() {
     for c in ' '..='~' {
         for modifiers in [KeyModifiers::NONE, KeyModifiers::SHIFT] {
             let event = KeyEvent::new(KeyCode::Char(c), modifiers);
-            for context in [Context::Field, Context::Projects, Context::Letter] {
+            for context in [Context::Field, Context::Projects, Context::Letter, Context::SqlInput] {
                 assert_eq!(Bindings::default().find(context, &event), None, "{c}");
             }
         }

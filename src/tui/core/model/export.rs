@@ -1,11 +1,15 @@
-//! Exports the lines of a pane to a file, piece by piece; the next piece is requested when the
-//! previous one is on disk.
+//! Exports the lines of a pane, or the rows of a query's result, to a file, piece by piece; the next
+//! piece is requested when the previous one is on disk.
+
+use std::sync::Arc;
 
 use super::filter::Filter;
 use super::line::LineRef;
 use super::line_ring::LineRing;
 use super::palette::commands::Format;
+use super::sql::table::ResultTable;
 use bklit_wire::debug_log::Level;
+use bklit_wire::sql::cell;
 
 /// The most lines examined per piece.
 const PIECE_LINES: u64 = 20_000;
@@ -15,7 +19,7 @@ const PIECE_BYTES: usize = 1 << 20;
 /// An export in progress.
 #[derive(Debug)]
 pub struct Export {
-    filter: Filter,
+    content: Content,
     format: Format,
     first: u64,
     next: u64,
@@ -29,20 +33,38 @@ pub struct Export {
     pub missed: u64,
 }
 
+/// What is exported.
+#[derive(Debug)]
+enum Content {
+    /// The lines that pass a filter.
+    Lines(Filter),
+    /// The rows of a result.
+    Rows(Arc<ResultTable>),
+}
+
 impl Export {
     /// Starts an export of the lines in this range that pass the filter.
     pub fn new(filter: Filter, format: Format, first: u64, end: u64) -> Self {
+        Self::of(Content::Lines(filter), format, first, end)
+    }
+
+    /// Starts an export of all rows of a result.
+    pub fn of_rows(table: Arc<ResultTable>, format: Format) -> Self {
+        let end = table.rows().len() as u64;
+        Self::of(Content::Rows(table), format, 0, end)
+    }
+
+    fn of(content: Content, format: Format, first: u64, end: u64) -> Self {
+        let (next, begun, lines, missed) = (first, false, 0, 0);
         // The file has to be created first.
-        Self {
-            filter,
-            format,
-            first,
-            next: first,
-            end,
-            begun: false,
-            waits: true,
-            lines: 0,
-            missed: 0,
+        Self { content, format, first, next, end, begun, waits: true, lines, missed }
+    }
+
+    /// What is counted.
+    pub fn noun(&self) -> &'static str {
+        match self.content {
+            Content::Lines(_) => "line",
+            Content::Rows(_) => "row",
         }
     }
 
@@ -55,35 +77,69 @@ impl Export {
     pub fn piece(&mut self, ring: &LineRing) -> Option<String> {
         let mut piece = String::new();
         if !std::mem::replace(&mut self.begun, true) && self.format == Format::Csv {
-            piece.push_str("time,stage,level,message,event_id,project_id,duration_ms,data\r\n");
+            match &self.content {
+                Content::Lines(_) => piece.push_str(LINE_COLUMNS),
+                Content::Rows(table) => push_cells(&mut piece, table.columns()),
+            }
         }
         if self.next >= self.end && piece.is_empty() {
             return None;
         }
-        let first = ring.first_of(self.filter.level).min(self.end);
-        if self.filter.level == Level::Info {
-            self.missed += first.saturating_sub(self.next);
-        }
-        self.next = self.next.max(first);
-        let slice = ring.newer(self.next..self.end.min(self.next + PIECE_LINES));
-        let stop = slice.end.min(self.end);
-        for (number, line) in ring.lines(std::mem::replace(&mut self.next, stop)..stop) {
-            if self.filter.shows(line) {
-                self.lines += 1;
-                match self.format {
-                    Format::Jsonl => push_json(&mut piece, line),
-                    Format::Csv => push_row(&mut piece, line),
-                }
-            }
-            if piece.len() > PIECE_BYTES {
-                self.next = number + 1;
-                break;
-            }
+        match &self.content {
+            Content::Lines(filter) => self.next = self.push_lines(&mut piece, filter.clone(), ring),
+            Content::Rows(table) => self.push_rows(&mut piece, &Arc::clone(table)),
         }
         self.waits = true;
         Some(piece)
     }
+
+    /// Adds lines to a piece. Returns the number of the next line.
+    fn push_lines(&mut self, piece: &mut String, filter: Filter, ring: &LineRing) -> u64 {
+        let first = ring.first_of(filter.level).min(self.end);
+        if filter.level == Level::Info {
+            self.missed += first.saturating_sub(self.next);
+        }
+        let next = self.next.max(first);
+        let slice = ring.newer(next..self.end.min(next + PIECE_LINES));
+        let stop = slice.end.min(self.end);
+        for (number, line) in ring.lines(next..stop) {
+            if filter.shows(line) {
+                self.lines += 1;
+                match self.format {
+                    Format::Jsonl => push_json(piece, line),
+                    Format::Csv => push_row(piece, line),
+                }
+            }
+            if piece.len() > PIECE_BYTES {
+                return number + 1;
+            }
+        }
+        stop
+    }
+
+    fn push_rows(&mut self, piece: &mut String, table: &ResultTable) {
+        while self.next < self.end && piece.len() <= PIECE_BYTES {
+            let nth = usize::try_from(self.next).unwrap_or(usize::MAX);
+            self.next += 1;
+            self.lines += 1;
+            match (self.format, table.rows().get(nth), table.json(nth)) {
+                (Format::Jsonl, _, Some(json)) => {
+                    piece.push_str(&json);
+                    piece.push('\n');
+                }
+                (Format::Csv, Some(row), _) => {
+                    // No value is an empty cell, as other programs expect.
+                    let cells = row.iter().map(|v| if v.is_null() { "".into() } else { cell(v) });
+                    push_values(piece, row.iter().map(serde_json::Value::is_number).zip(cells));
+                }
+                _ => {}
+            }
+        }
+    }
 }
+
+/// The head of a table of lines.
+const LINE_COLUMNS: &str = "time,stage,level,message,event_id,project_id,duration_ms,data\r\n";
 
 fn push_json(out: &mut String, line: LineRef<'_>) {
     if line.stage().is_some() {
@@ -114,11 +170,23 @@ fn push_row(out: &mut String, line: LineRef<'_>) {
         &duration,
         &data,
     ];
-    for (nth, column) in columns.into_iter().enumerate() {
+    push_cells(out, columns);
+}
+
+fn push_cells(out: &mut String, cells: impl IntoIterator<Item = impl AsRef<str>>) {
+    push_values(out, cells.into_iter().map(|cell| (false, cell)));
+}
+
+/// Adds a row of cells, each with whether it is a number: a negative one is not a formula.
+fn push_values(out: &mut String, cells: impl Iterator<Item = (bool, impl AsRef<str>)>) {
+    for (nth, (is_number, cell)) in cells.enumerate() {
         if nth > 0 {
             out.push(',');
         }
-        push_cell(out, column);
+        match is_number {
+            true => out.push_str(cell.as_ref()),
+            false => push_cell(out, cell.as_ref()),
+        }
     }
     out.push_str("\r\n");
 }

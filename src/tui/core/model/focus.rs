@@ -1,10 +1,13 @@
 //! Where typed letters go.
 
+use std::sync::Arc;
+
 use tui_input::Input;
 
 use super::filter::Filter;
 use super::palette::Palette;
 use super::query::{Purpose, Query, QueryError};
+use super::sql::table::ResultTable;
 use crate::histories::Recall;
 use bklit_wire::backend::Change;
 
@@ -47,6 +50,8 @@ pub enum ExportOf {
     Failed(Vec<String>),
     /// The lines that pass a filter.
     Lines(Box<Filter>),
+    /// The rows of a query's result.
+    Rows(Arc<ResultTable>),
 }
 
 /// Where typed letters go.
@@ -62,6 +67,8 @@ pub enum Focus {
     Letter(Letter),
     /// To the palette.
     Palette(Box<Palette>),
+    /// To the query on the screen of queries.
+    Sql,
 }
 
 /// The purpose of a letter.

@@ -26,6 +26,7 @@
 //! | `recording` | a running recording |
 //! | `screen` | the screens and their state |
 //! | `session` | the events of a session |
+//! | `sql` | queries on the store |
 //! | `stack` | the stack of open screens |
 //! | `times` | formats times in the console's time zone |
 //! | `trace` | the trace of an event or a batch |
@@ -54,6 +55,7 @@ pub mod query;
 mod recording;
 pub mod screen;
 pub mod session;
+pub mod sql;
 mod stack;
 mod times;
 pub mod trace;
@@ -137,6 +139,8 @@ pub struct Shell {
     pub mouse: bool,
     /// Saved filters: names and queries.
     pub filters: BTreeMap<String, String>,
+    /// Saved queries on the store: names and SQL.
+    pub queries: BTreeMap<String, String>,
     /// When to raise alerts.
     pub alerts: AlertSettings,
     /// The user's own themes.

@@ -1,9 +1,12 @@
 //! The screens.
 
+use std::sync::Arc;
+
 use super::line::OwnedLine;
 use super::panels::BatchPanel;
 use super::projects::Projects;
 use super::session::Session;
+use super::sql::table::ResultTable;
 use super::trace::Trace;
 use crate::keymap::Context;
 use bklit_wire::queue::FailedView;
@@ -37,6 +40,10 @@ pub enum Screen {
     History(HistoryScreen),
     /// The processes of the pipeline.
     Processes(ProcessesScreen),
+    /// Queries on the store.
+    Sql(SqlScreen),
+    /// One row of a result in full.
+    SqlRow(Box<SqlRow>),
     /// The keys and commands.
     Help(Help),
 }
@@ -98,6 +105,14 @@ macro_rules! on_screen {
                 type $shown = $crate::model::screen::ProcessesScreen;
                 $result
             }
+            $crate::model::Screen::Sql(_) => {
+                type $shown = $crate::model::screen::SqlScreen;
+                $result
+            }
+            $crate::model::Screen::SqlRow(_) => {
+                type $shown = $crate::model::screen::SqlRow;
+                $result
+            }
             $crate::model::Screen::Help(_) => {
                 type $shown = $crate::model::screen::Help;
                 $result
@@ -153,6 +168,8 @@ shown! {
     Session => Session, Session;
     History => HistoryScreen, History;
     Processes => ProcessesScreen, Processes;
+    Sql => SqlScreen, Sql;
+    SqlRow => SqlRow, SqlRow;
     Help => Help, Help;
 }
 
@@ -182,6 +199,21 @@ pub struct ProcessesScreen;
 /// Figures over time; the selection outlives the screen.
 #[derive(Debug)]
 pub struct HistoryScreen;
+
+/// Queries on the store; query and result outlive the screen.
+#[derive(Debug)]
+pub struct SqlScreen;
+
+/// One row of a result in full.
+#[derive(Debug)]
+pub struct SqlRow {
+    /// The result.
+    pub table: Arc<ResultTable>,
+    /// Which row.
+    pub row: usize,
+    /// The number of rows scrolled off at the top.
+    pub scroll: usize,
+}
 
 /// One line in full. It is a copy, so it stays when the ring drops the line.
 #[derive(Debug)]

@@ -1,11 +1,11 @@
 //! Actions of the key table, for screens that do not override them.
 
-use super::screens::{self, Outcome, Selection, history, session, trace};
-use super::{alerts, field, mouse, palette, prompt};
+use super::screens::{self, Outcome, Selection, history, session, sql, trace};
+use super::{alerts, field, mouse, palette, prompt, sql_input};
 use crate::keymap::Action;
 use crate::model::filter::Condition;
 use crate::model::pane::Visit;
-use crate::model::screen::{Help, Screen};
+use crate::model::screen::{Help, Screen, SqlScreen};
 use crate::model::{Focus, Model, Purpose};
 use crate::msg::Effect;
 
@@ -21,6 +21,10 @@ const QUIT_WAIT: i64 = 4_000;
 pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effect> {
     match action {
         Action::Quit => return quit(model),
+        // A running query on the screen is stopped instead.
+        Action::QuitAtOnce if model.shown::<SqlScreen>().is_some() && sql::stop(model) => {
+            return None;
+        }
         Action::QuitAtOnce => return Some(Effect::Quit),
         Action::Redraw => return Some(Effect::Redraw),
         Action::Suspend => return Some(Effect::Suspend),
@@ -30,6 +34,7 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
     match &model.focus {
         Focus::Palette(_) => palette::act(model, action),
         Focus::Prompt(_) => prompt::act(model, action),
+        Focus::Sql => sql_input::act(model, action),
         Focus::Field(_) | Focus::Letter(_) => {
             field::act(model, action);
             None
@@ -65,6 +70,7 @@ fn act_anywhere(model: &mut Model, action: Action) -> Option<Effect> {
         Action::Trace => return trace::open(model),
         Action::Session => return session::open(model),
         Action::History => return history::open(model, None),
+        Action::Sql => return sql::open(model, None),
         Action::Queue | Action::Live | Action::Verify | Action::Problems | Action::Processes => {
             return screens::open(model, action);
         }

@@ -1,7 +1,7 @@
 //! Answers of the pipeline.
 
 use super::prompt;
-use super::screens::{batch, problems, queue, session, settle, trace};
+use super::screens::{batch, problems, queue, session, settle, sql, trace};
 use crate::model::Model;
 use crate::msg::Effect;
 use crate::requests::Answer;
@@ -33,6 +33,8 @@ pub(super) fn take(model: &mut Model, answer: Answer) -> Option<Effect> {
             session::take(model, &id, &answer);
             return None;
         }
+        Answer::Sql(number, answer) => sql::take(model, number, answer),
+        Answer::SqlSchema(answer) => sql::take_schema(model, answer),
         Answer::Changed(change, result) => return queue::changed(model, change, result),
         Answer::Exported(result) => {
             prompt::exported(model, result);

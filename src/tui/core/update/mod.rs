@@ -14,6 +14,7 @@
 //! - `replay`: a replay's messages and keys
 //! - `report`: reports of jobs
 //! - `screens`: what each screen does
+//! - `sql_input`: typing a query on the store
 //! - `typing`: typing into text fields
 
 mod actions;
@@ -29,6 +30,7 @@ mod prompt;
 mod replay;
 mod report;
 mod screens;
+mod sql_input;
 mod typing;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -49,6 +51,10 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
         Msg::Paste(text) => match model.focus {
             Focus::Prompt(_) => {
                 prompt::paste(model, &text);
+                None
+            }
+            Focus::Sql => {
+                sql_input::paste(model, &text);
                 None
             }
             _ => field::paste(model, &text),
@@ -131,6 +137,7 @@ fn on_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
         Focus::Prompt(_) => prompt::type_key(model, key),
         Focus::Palette(_) => return palette::type_key(model, key),
         Focus::Letter(letter) => navigation::take_letter(model, *letter, key),
+        Focus::Sql => sql_input::type_key(model, key),
         Focus::Keys => screens::type_key(model, key),
     }
     None

@@ -67,7 +67,7 @@ fn wheel(model: &mut Model, layout: &Layout, at: Position, is_up: bool) {
         }
         // The letter is for the selected line.
         Focus::Letter(_) => {}
-        Focus::Keys | Focus::Field(_) | Focus::Prompt(_) => {
+        Focus::Keys | Focus::Field(_) | Focus::Prompt(_) | Focus::Sql => {
             let action = if is_up { Action::Up } else { Action::Down };
             screens::wheel(model, layout, at, action);
         }
@@ -82,6 +82,11 @@ fn click(model: &mut Model, layout: &Layout, at: Position) -> Option<Effect> {
             let row = row_of(list, at)?;
             open.choose_nth(open.top(list.height.into()) + row);
             palette::list_files(model)
+        }
+        // The query stays as it is.
+        Focus::Sql => {
+            model.focus = Focus::Keys;
+            screens::click(model, layout, at)
         }
         // A click neither accepts nor cancels the input.
         Focus::Field(_) | Focus::Prompt(_) | Focus::Letter(_) => None,

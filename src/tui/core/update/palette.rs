@@ -1,13 +1,14 @@
 //! The palette: input, completion, and the execution of commands.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crossterm::event::{Event, KeyEvent};
 use tui_input::InputRequest;
 use tui_input::backend::crossterm::to_input_request;
 
 use super::field::{self, save_histories, set_filter};
-use super::screens::{self, history, session, trace};
+use super::screens::{self, history, session, sql, trace};
 use super::{alerts, mouse, navigation, typing};
 use crate::format;
 use crate::keymap::{Action, Context};
@@ -17,7 +18,7 @@ use crate::model::palette::commands;
 use crate::model::palette::commands::{Command, Format, Switch};
 use crate::model::palette::{Known, Palette};
 use crate::model::query::Query;
-use crate::model::screen::Help;
+use crate::model::screen::{Help, SqlRow, SqlScreen};
 use crate::model::{Focus, Model, Purpose, Recording, Screen};
 use crate::msg::{Effect, Job, Target};
 use crate::requests::Request;
@@ -45,6 +46,7 @@ pub(super) fn open(model: &mut Model) {
     }
     let filters = model.filters.iter().map(|(name, query)| (name.clone(), query.clone()));
     let known = Known {
+        queries: model.saved_queries().into_iter().map(|saved| (saved.name, saved.help)).collect(),
         skins: model.options.shell.skins.keys().cloned().collect(),
         projects: projects.into_iter().collect(),
         processes: model.process_rows().into_iter().map(|row| row.process).collect(),
@@ -164,6 +166,7 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
         Command::History(topic) => return Ok(history::open(model, Some(topic))),
         Command::Trace(id) => return Ok(trace::open_id(model, id)),
         Command::Session(id) => return Ok(session::open_id(model, id)),
+        Command::Sql(query) => return Ok(sql::open(model, query)),
         Command::Save(name) => return save(model, name).map(Some),
         Command::Load(name) => load(model, &name)?,
         Command::Theme(name) => {
@@ -207,6 +210,11 @@ fn changes_the_log(command: &Command) -> bool {
 }
 
 fn export(model: &mut Model, target: Target, format: Format) -> Result<Effect, String> {
+    let shows_result = model.shown::<SqlScreen>().is_some() || model.shown::<SqlRow>().is_some();
+    if shows_result && let Some(table) = model.panels.sql.table() {
+        let rows = Export::of_rows(Arc::clone(table), format);
+        return begin_export(model, rows, target);
+    }
     let filter = model.pane().filter().clone();
     export_lines(model, filter, target, format)
 }
@@ -218,11 +226,21 @@ pub(super) fn export_lines(
     target: Target,
     format: Format,
 ) -> Result<Effect, String> {
+    let first = model.ring.first_of(filter.level);
+    let lines = Export::new(filter, format, first, model.limit());
+    begin_export(model, lines, target)
+}
+
+/// Starts an export, unless one is in progress.
+pub(super) fn begin_export(
+    model: &mut Model,
+    export: Export,
+    target: Target,
+) -> Result<Effect, String> {
     if model.export.is_some() {
         return Err("an export is in progress".to_owned());
     }
-    let first = model.ring.first_of(filter.level);
-    model.export = Some(Export::new(filter, format, first, model.limit()));
+    model.export = Some(export);
     Ok(Effect::Job(Job::BeginExport(target)))
 }
 
@@ -249,7 +267,7 @@ pub(super) fn exported(model: &mut Model, outcome: Result<String, String>) {
                 0 => String::new(),
                 missed => format!("; {} were no longer kept", format::count(missed)),
             };
-            format!("exported {} to {path}{missed}", format::lines(export.lines))
+            format!("exported {} to {path}{missed}", format::plural(export.lines, export.noun()))
         }
         Err(error) => format!("not exported: {error}"),
     });

@@ -11,7 +11,8 @@ use super::screens::{help, queue};
 use super::{palette, typing};
 use crate::format;
 use crate::keymap::{Action, Context};
-use crate::model::palette::commands::Format;
+use crate::model::export::Export;
+use crate::model::palette::commands::{Format, format_of};
 use crate::model::{ExportOf, Focus, Model, Prompt, PromptPurpose};
 use crate::msg::{Effect, Target};
 use crate::requests::Request;
@@ -88,6 +89,24 @@ fn export(model: &mut Model, of: ExportOf, typed: &str) -> Option<Effect> {
             }
             Err(problem) => {
                 model.notify(problem);
+                None
+            }
+        };
+    }
+    if let ExportOf::Rows(table) = of {
+        let target = Target { path: typed.to_owned(), overwrite: false };
+        let exported = format_of(typed).and_then(|format| {
+            palette::begin_export(model, Export::of_rows(table, format), target)
+        });
+        return match exported {
+            Ok(effect) => {
+                model.focus = Focus::Keys;
+                Some(effect)
+            }
+            Err(problem) => {
+                if let Focus::Prompt(prompt) = &mut model.focus {
+                    prompt.problem = Some(problem);
+                }
                 None
             }
         };

@@ -8,7 +8,7 @@ use super::draw::{clear, put, put_right, row};
 use crate::keymap::Action;
 use crate::model::Model;
 use crate::model::layout::Layout;
-use crate::model::palette::{Palette, commands};
+use crate::model::palette::{Candidate, Palette, commands};
 use bklit_wire::text;
 
 /// `theme`, `stage:clickhouse`
@@ -71,13 +71,24 @@ fn under(model: &Model, palette: &Palette, buf: &mut Buffer, area: Rect) {
 
 /// The completions above the input; the last row is next to it.
 fn candidates(model: &Model, palette: &Palette, buf: &mut Buffer, layout: &Layout) {
+    let area = layout.candidates(palette.candidates.len());
+    let top = palette.top(area.height.into());
+    list(model, &palette.candidates, palette.chosen, top, buf, area);
+}
+
+/// A list of completions from `top` on.
+pub(super) fn list(
+    model: &Model,
+    candidates: &[Candidate],
+    chosen: Option<usize>,
+    top: usize,
+    buf: &mut Buffer,
+    area: Rect,
+) {
     let theme = model.options.theme;
-    let count = palette.candidates.len();
-    let area = layout.candidates(count);
-    let (chosen, height) = (palette.chosen, usize::from(area.height));
-    let top = palette.top(height);
+    let (count, height) = (candidates.len(), usize::from(area.height));
     let width = usize::from(area.width);
-    for (nth, candidate) in palette.candidates.iter().enumerate().skip(top).take(height) {
+    for (nth, candidate) in candidates.iter().enumerate().skip(top).take(height) {
         let at = row(area, nth - top);
         put(buf, at, 0, width, &" ".repeat(width), Style::new());
         buf.set_style(at, Style::reset());

@@ -63,6 +63,10 @@ fn label(model: &Model, prompt: &Prompt) -> String {
         PromptPurpose::Export(ExportOf::Lines(_)) => {
             " Export the group's lines to file: ".to_owned()
         }
+        PromptPurpose::Export(ExportOf::Rows(table)) => {
+            let rows = format::plural(table.rows().len() as u64, "row");
+            format!(" Export {rows} to FILE.csv or .jsonl: ")
+        }
         PromptPurpose::Confirm(change, ids) => {
             let count = format::count(ids.len() as u64);
             let unknown = if ids.len() > 1 { model.panels().queue.unknown() } else { 0 };

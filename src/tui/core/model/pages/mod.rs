@@ -4,10 +4,12 @@
 //! - `detail`: one line in full
 //! - `failed`: one failed event in full
 //! - `help`: keys and commands
+//! - `sql_row`: one row of a result in full
 
 mod detail;
 mod failed;
 mod help;
+mod sql_row;
 
 use ratatui::text::{Line, Span};
 

@@ -55,6 +55,8 @@ pub enum Argument {
     Pause,
     /// A part of the pipeline to resume.
     Resume,
+    /// SQL, the name of a saved query, or nothing.
+    Sql,
 }
 
 /// A row of the table.
@@ -88,7 +90,7 @@ pub const COMMANDS: &[Spec] = &[
     spec("level", "LEVEL", Argument::Level, "Show only this level and above: info, warn, error"),
     spec("project", "ID|all", Argument::Project, "Show only this project"),
     spec("process", "NAME|all", Argument::Process, "Show only lines of this process"),
-    spec("export", "FILE", Argument::File, "Write what this pane shows: FILE.jsonl or FILE.csv; export! overwrites an existing file"),
+    spec("export", "FILE", Argument::File, "Write what this pane shows, or the result of sql: FILE.jsonl or FILE.csv; export! overwrites an existing file"),
     spec("record", "FILE|off", Argument::FileOrOff, "Write all that comes in to a file, for bklit-tui replay; record! overwrites an existing file"),
     spec("notify", "QUERY|off N", Argument::Notify, "Raise an alert on each line that matches the query, up to 8 queries; without one, list them; off all removes all"),
     spec("trace", "ID", Argument::EventId, "Trace an event by its id, also one no longer in the log: its earlier lines, and where it is"),
@@ -104,6 +106,7 @@ pub const COMMANDS: &[Spec] = &[
     spec("history", "", Argument::None, "Figures over time, of the whole pipeline"),
     spec("stage", "NAME", Argument::Stage, "A stage's latencies, rate and failures over time"),
     spec("processes", "", Argument::None, "Processes that share a Redis"),
+    spec("sql", "QUERY|NAME", Argument::Sql, "Query the store: run an SQL statement or a saved query; without one, open the screen"),
     spec("pause", "intake|workers REASON", Argument::Pause, "Pause accepting events (intake) or storing them (workers), in all processes of the queue"),
     spec("resume", "intake|workers", Argument::Resume, "Resume what was paused"),
     spec("verify", "", Argument::None, "Results of dual-write verification"),
@@ -200,6 +203,8 @@ pub enum Command {
     Pause(Pausable, Option<String>),
     /// Resume it.
     Resume(Pausable),
+    /// Query the store; `None` opens the screen.
+    Sql(Option<String>),
     /// Show the help.
     Help,
     /// Quit the console.
@@ -229,8 +234,10 @@ pub fn parse(line: &str) -> Result<Command, String> {
     let Some((spec, overwrite)) = find(name) else {
         return Err(format!("unknown command: {name}"));
     };
-    let may_be_alone =
-        matches!(spec.argument, Argument::None | Argument::Query(_) | Argument::Notify);
+    let may_be_alone = matches!(
+        spec.argument,
+        Argument::None | Argument::Query(_) | Argument::Notify | Argument::Sql
+    );
     if argument.is_empty() && !may_be_alone {
         return Err(format!("usage: {} {}", spec.name, spec.usage));
     }
@@ -266,6 +273,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
         Argument::NewName => Command::Save(new_name(argument)?),
         Argument::SavedName => Command::Load(argument.to_owned()),
         Argument::Switch => switch(argument)?,
+        Argument::Sql => Command::Sql((!argument.is_empty()).then(|| argument.to_owned())),
         Argument::Resume => Command::Resume(argument.parse()?),
         Argument::Pause => {
             let (part, reason) = split(argument);
@@ -324,7 +332,11 @@ fn notify(argument: &str) -> Result<Notify, String> {
     }
 }
 
-fn format_of(path: &str) -> Result<Format, String> {
+/// The format of a file, by its name.
+///
+/// # Errors
+/// Which names there are.
+pub fn format_of(path: &str) -> Result<Format, String> {
     match path.rsplit_once('.') {
         Some((_, "jsonl")) => Ok(Format::Jsonl),
         Some((_, "csv")) => Ok(Format::Csv),
@@ -332,12 +344,17 @@ fn format_of(path: &str) -> Result<Format, String> {
     }
 }
 
-/// The longest name of a filter.
-const MAX_NAME: usize = 40;
+/// The longest name of a filter or query.
+pub const MAX_NAME: usize = 40;
+
+/// Whether a text can be the name of a filter or query.
+pub fn is_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_plain)
+}
 
 fn new_name(name: &str) -> Result<String, String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    if name.chars().all(is_plain) && name.len() <= MAX_NAME {
+    if is_name(name) {
         return Ok(name.to_owned());
     }
     Err(format!("a name has letters, digits, - and _, at most {MAX_NAME}"))

@@ -44,6 +44,8 @@ pub struct Known {
     pub processes: Vec<String>,
     /// The names and queries of saved filters.
     pub filters: Vec<(String, String)>,
+    /// The names of saved queries, and what they show.
+    pub queries: Vec<(String, String)>,
     /// The names of the user's own themes.
     pub skins: Vec<String>,
     /// The queries that raise alerts.
@@ -87,14 +89,7 @@ impl Palette {
 
     /// Chooses the next or previous completion, and inserts it.
     pub fn choose(&mut self, forward: bool) {
-        let count = self.candidates.len();
-        let next = match (self.chosen, forward) {
-            (None, true) => 0,
-            (None, false) => count.saturating_sub(1),
-            (Some(nth), true) => (nth + 1) % count.max(1),
-            (Some(nth), false) => (nth + count.saturating_sub(1)) % count.max(1),
-        };
-        self.choose_nth(next);
+        self.choose_nth(cycled(self.chosen, self.candidates.len(), forward));
     }
 
     /// Chooses a completion, and inserts it.
@@ -138,6 +133,16 @@ impl Palette {
         let dir = argument.rfind('/').map_or("", |end| &argument[..=end]);
         (wants && (dir != self.known.files.dir || self.known.files.names.is_empty()))
             .then(|| dir.to_owned())
+    }
+}
+
+/// The position after or before the chosen one of `count`, round and round.
+pub(super) fn cycled(chosen: Option<usize>, count: usize, forward: bool) -> usize {
+    match (chosen, forward) {
+        (None, true) => 0,
+        (None, false) => count.saturating_sub(1),
+        (Some(nth), true) => (nth + 1) % count.max(1),
+        (Some(nth), false) => (nth + count.saturating_sub(1)) % count.max(1),
     }
 }
 
@@ -205,6 +210,7 @@ fn words(argument: Argument, later: bool, known: &Known) -> Vec<Candidate> {
         Argument::SavedName => {
             known.filters.iter().map(|(name, query)| plain(name, query)).collect()
         }
+        Argument::Sql => known.queries.iter().map(|(name, help)| plain(name, help)).collect(),
         Argument::File => files(&known.files),
         Argument::FileOrOff => {
             let off = (!later).then(|| plain("off", "stop recording"));

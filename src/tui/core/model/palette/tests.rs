@@ -22,6 +22,8 @@ fn commands_are_understood() {
         if target.overwrite && target.path == "some dir/a.csv"));
     assert!(matches!(parse("record a b"), Ok(Command::Record(Some(t))) if !t.overwrite));
     assert!(matches!(parse("set utc on"), Ok(Command::Set(Switch::Utc, true))));
+    assert!(matches!(parse("sql"), Ok(Command::Sql(None))));
+    assert!(matches!(parse("sql SELECT 1"), Ok(Command::Sql(Some(sql))) if sql == "SELECT 1"));
     assert!(matches!(parse("  q  "), Ok(Command::Quit)));
     assert_eq!(split(":a  b c "), ("a", "b c"));
 }
@@ -55,6 +57,7 @@ fn mistakes_say_what_is_allowed() {
 fn every_command_completes_and_can_be_parsed() {
     let known = Known {
         skins: vec!["production".into()],
+        queries: vec![("rate".into(), "Events per minute".into())],
         projects: vec!["shop".into()],
         processes: vec!["12-ab".into()],
         filters: vec![("errors".into(), "level:error".into())],

@@ -18,6 +18,7 @@ use std::collections::VecDeque;
 
 use super::cursor::Cursor;
 use super::line::OwnedLine;
+use super::sql::SqlPanel;
 pub use bars::BarsPanel;
 use bklit_wire::debug_log::DebugLog;
 use bklit_wire::time::UtcMillis;
@@ -191,6 +192,8 @@ pub struct Panels {
     pub history: HistoryPanel,
     /// The history next to the figures.
     pub bars: BarsPanel,
+    /// Queries on the store.
+    pub sql: SqlPanel,
     /// The selection in the list of processes.
     pub processes: Cursor,
 }

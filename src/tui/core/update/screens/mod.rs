@@ -12,6 +12,8 @@
 //! - `projects`: the list of projects
 //! - `queue`: the queue and its repair
 //! - `session`: the events of a session
+//! - `sql`: queries on the store
+//! - `sql_row`: one row of a result in full
 //! - `trace`: the trace of an event or a batch
 //! - `verify`: the results of dual-write verification
 //! - `visitors`: current visitors
@@ -28,6 +30,8 @@ mod processes;
 pub(super) mod projects;
 pub(super) mod queue;
 pub(super) mod session;
+pub(super) mod sql;
+mod sql_row;
 pub(super) mod trace;
 mod verify;
 mod visitors;

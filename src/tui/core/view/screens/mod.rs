@@ -10,6 +10,7 @@
 //! - `projects`: the list of projects
 //! - `queue`: the queue and its failed events
 //! - `session`: the events of a session
+//! - `sql`: queries on the store
 //! - `trace`: the waterfall of a trace
 //! - `verify`: the results of dual-write verification
 //! - `visitors`: current visitors
@@ -24,6 +25,7 @@ mod processes;
 mod projects;
 mod queue;
 mod session;
+mod sql;
 mod trace;
 mod verify;
 mod visitors;

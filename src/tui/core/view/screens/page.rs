@@ -8,7 +8,7 @@ use crate::keymap::{Action, Binding};
 use crate::model::Model;
 use crate::model::layout::Layout;
 use crate::model::pages::Page;
-use crate::model::screen::{Detail, FailedDetail, Help};
+use crate::model::screen::{Detail, FailedDetail, Help, SqlRow};
 use crate::view::draw::scrolled;
 
 impl Draw for Detail {
@@ -29,6 +29,12 @@ impl Draw for FailedDetail {
 }
 
 impl Draw for Help {
+    fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        page(self, model, buf, layout)
+    }
+}
+
+impl Draw for SqlRow {
     fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
         page(self, model, buf, layout)
     }
