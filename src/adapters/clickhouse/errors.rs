@@ -124,11 +124,16 @@ pub(super) fn of_statement(error: &Error) -> StoreError {
     StoreError::Unavailable(text(error))
 }
 
-/// Classifies the error of a user's query.
+/// Classifies the error of a user's query. Advice about inserts does not apply to it.
 pub(super) fn of_query(error: &Error) -> StoreError {
+    let mut text = message(error);
+    let advice = advice(code(error), &text);
+    if advice == MIGRATE || advice == CHECK_USER {
+        text.push_str(&advice);
+    }
     match code(error) {
-        Some(code) if !TRANSIENT.contains(&code) => StoreError::Refused(text(error)),
-        _ => StoreError::Unavailable(text(error)),
+        Some(code) if !TRANSIENT.contains(&code) => StoreError::Refused(text),
+        _ => StoreError::Unavailable(text),
     }
 }
 
@@ -142,7 +147,14 @@ pub(super) fn code(error: &Error) -> Option<i32> {
 
 /// What happened and what to do about it, on one line.
 fn text(error: &Error) -> String {
-    let mut text = match error {
+    let mut text = message(error);
+    text.push_str(&advice(code(error), &text));
+    text
+}
+
+/// What happened, on one line.
+fn message(error: &Error) -> String {
+    match error {
         Error::BadResponse(reason) => tidy(reason),
         Error::TimedOut => "no response from ClickHouse in time".to_owned(),
         other => {
@@ -155,10 +167,14 @@ fn text(error: &Error) -> String {
             }
             text
         }
-    };
-    text.push_str(&advice(code(error), &text));
-    text
+    }
 }
+
+/// The advice where tables or columns are missing.
+const MIGRATE: &str = "; run `bklit-tui migrate`";
+
+/// The advice where the server does not accept the user.
+const CHECK_USER: &str = "; check the user, its password and its permissions";
 
 /// What to do about an error. `migrate` only creates and extends our own tables.
 fn advice(code: Option<i32>, text: &str) -> String {
@@ -179,9 +195,9 @@ fn advice(code: Option<i32>, text: &str) -> String {
     let names_column =
         TABLES.iter().flat_map(|table| table.columns).any(|column| is_ours(column.name));
     match code {
-        Some(81) => "; run `bklit-tui migrate`",
-        Some(60) if names_table || text.contains("bklit") => "; run `bklit-tui migrate`",
-        Some(16) if names_column => "; run `bklit-tui migrate`",
+        Some(81) => MIGRATE,
+        Some(60) if names_table || text.contains("bklit") => MIGRATE,
+        Some(16) if names_column => MIGRATE,
         Some(60) => "; something that the insert depends on is missing: create it again",
         Some(16 | 47) => {
             "; a column's default, a constraint or a view of the table uses a column that does not \
@@ -193,7 +209,7 @@ fn advice(code: Option<i32>, text: &str) -> String {
         Some(TOO_MANY_PARTS) => "; merges are behind, see system.merges",
         Some(164) => "; the user may only read, or not change settings: use another user",
         Some(452) => "; the user's profile does not allow the setting: remove the constraint",
-        Some(497 | 516) => "; check the user, its password and its permissions",
+        Some(497 | 516) => CHECK_USER,
         _ => "",
     }
     .to_owned()
@@ -256,6 +272,18 @@ mod tests {
             assert!(!refused(transient), "{transient}");
         }
         assert!(matches!(of_insert(&Error::TimedOut), InsertError::Unavailable(_)));
+    }
+
+    #[test]
+    fn a_query_gets_no_advice_about_inserts() {
+        let said = |reason: &str| of_query(&bad(reason)).to_string();
+        let read_only =
+            "Code: 164. DB::Exception: Cannot execute query in readonly mode. (READONLY)";
+        assert!(said(read_only).ends_with("(READONLY)"), "{}", said(read_only));
+        let unknown = "Code: 47. DB::Exception: Unknown expression identifier `nothing`";
+        assert!(said(unknown).ends_with("`nothing`"), "{}", said(unknown));
+        assert!(said("Code: 60. DB::Exception: Table page_view_event").ends_with(MIGRATE));
+        assert!(said("Code: 516. DB::Exception: Authentication failed").ends_with(CHECK_USER));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct Export {
 #[derive(Debug)]
 enum Content {
     /// The lines that pass a filter.
-    Lines(Filter),
+    Lines(Box<Filter>),
     /// The rows of a result.
     Rows(Arc<ResultTable>),
 }
@@ -45,7 +45,7 @@ enum Content {
 impl Export {
     /// Starts an export of the lines in this range that pass the filter.
     pub fn new(filter: Filter, format: Format, first: u64, end: u64) -> Self {
-        Self::of(Content::Lines(filter), format, first, end)
+        Self::of(Content::Lines(Box::new(filter)), format, first, end)
     }
 
     /// Starts an export of all rows of a result.
@@ -86,7 +86,10 @@ impl Export {
             return None;
         }
         match &self.content {
-            Content::Lines(filter) => self.next = self.push_lines(&mut piece, filter.clone(), ring),
+            Content::Lines(filter) => {
+                let filter = filter.clone();
+                self.next = self.push_lines(&mut piece, &filter, ring);
+            }
             Content::Rows(table) => self.push_rows(&mut piece, &Arc::clone(table)),
         }
         self.waits = true;
@@ -94,7 +97,7 @@ impl Export {
     }
 
     /// Adds lines to a piece. Returns the number of the next line.
-    fn push_lines(&mut self, piece: &mut String, filter: Filter, ring: &LineRing) -> u64 {
+    fn push_lines(&mut self, piece: &mut String, filter: &Filter, ring: &LineRing) -> u64 {
         let first = ring.first_of(filter.level).min(self.end);
         if filter.level == Level::Info {
             self.missed += first.saturating_sub(self.next);
