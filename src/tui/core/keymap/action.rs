@@ -85,6 +85,10 @@ pub enum Action {
     History,
     /// Show the processes of the pipeline.
     Processes,
+    /// Show the timeline above the log, or hide it.
+    Timeline,
+    /// Show the selected time in the log.
+    ShowTime,
     /// Select an earlier time.
     Earlier,
     /// Select a later time.

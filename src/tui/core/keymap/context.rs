@@ -5,6 +5,8 @@
 pub enum Context {
     /// The log.
     Log,
+    /// The timeline above the log.
+    Timeline,
     /// One line in full.
     Detail,
     /// The help.
@@ -41,8 +43,9 @@ pub enum Context {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Log,
+        Self::Timeline,
         Self::Detail,
         Self::Help,
         Self::Trace,
@@ -65,6 +68,7 @@ impl Context {
     pub fn name(self) -> &'static str {
         match self {
             Self::Log => "log",
+            Self::Timeline => "timeline",
             Self::Detail => "detail",
             Self::Help => "help",
             Self::Trace => "trace",

@@ -23,6 +23,8 @@ pub enum Group {
     Replay,
     /// Views that cover the log.
     InView,
+    /// The timeline above the log.
+    InTimeline,
     /// The queue's own view.
     InQueue,
     /// The problems' view.
@@ -39,7 +41,7 @@ pub enum Group {
 
 impl Group {
     /// All of them, those for the log first.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Move,
         Self::Find,
         Self::Show,
@@ -48,6 +50,7 @@ impl Group {
         Self::Views,
         Self::Console,
         Self::Replay,
+        Self::InTimeline,
         Self::InView,
         Self::InQueue,
         Self::InProblems,
@@ -68,6 +71,7 @@ impl Group {
             Self::Views => "Problems, queue, live, verify, history, processes",
             Self::Console => "Console",
             Self::Replay => "In a replay, beside pause",
+            Self::InTimeline => "In the timeline",
             Self::InView => "In a view",
             Self::InQueue => "In the queue's view",
             Self::InProblems => "In the problems' view",
@@ -91,6 +95,7 @@ impl Group {
             Context::Problems => Some(Self::InProblems),
             Context::History => Some(Self::InHistory),
             Context::Log => None,
+            Context::Timeline => Some(Self::InTimeline),
             _ => Some(Self::InView),
         };
         let rank = |group: &Self| {

@@ -3,6 +3,7 @@
 
 mod panes;
 mod parts;
+mod strip;
 
 use ratatui::layout::Rect;
 
@@ -12,6 +13,7 @@ use super::{Amount, Model};
 use bklit_wire::debug_log::Stage;
 pub use panes::PanePlace;
 pub use parts::{QueueParts, VisitorsParts};
+pub use strip::Strip;
 
 /// Rows of a trace above its lines: title, summary, the event's state, labels.
 pub const TRACE_HEAD: u16 = 4;
@@ -69,6 +71,8 @@ pub struct Layout {
     pub log: Rect,
     /// The lower border of the log: what it shows, or the text field.
     pub status: Rect,
+    /// The timeline above the log, if it is wanted and there is space.
+    pub timeline: Option<Strip>,
     /// A line in full next to the log, with its upper border.
     pub detail: Option<Rect>,
     /// The alerts; empty without any.
@@ -86,6 +90,10 @@ pub struct Wanted {
     pub alerts: usize,
     /// Whether a line is shown in full next to the log, if there is space.
     pub detail: bool,
+    /// Whether the timeline is shown, if there is space.
+    pub timeline: bool,
+    /// Whether the log has several panes.
+    pub split: bool,
 }
 
 impl Layout {
@@ -131,12 +139,16 @@ impl Layout {
             rule,
             log: within(log),
             status,
+            timeline: None,
             detail: None,
             alerts,
             hints,
         };
         if wanted.detail && area.width >= DETAIL_MIN_WIDTH {
             layout.share_with_detail();
+        }
+        if wanted.timeline {
+            layout.add_timeline(area.height, wanted.split);
         }
         Some(layout)
     }
@@ -230,6 +242,8 @@ impl Model {
             alerts: self.alerts.banners().len(),
             // Over another view, a line covers it.
             detail: self.screens.len() == 1 && self.shown::<Detail>().is_some(),
+            timeline: self.timeline.is_shown(),
+            split: self.panes.count() > 1 && !self.panes.is_full(),
         }
     }
 
@@ -307,8 +321,13 @@ impl Model {
 mod tests {
     use super::*;
 
+    fn wanted(amount: Amount, alerts: usize) -> Wanted {
+        Wanted { amount, alerts, detail: false, timeline: false, split: false }
+    }
+
     fn of(width: u16, height: u16, amount: Amount, alerts: usize, detail: bool) -> Layout {
-        Layout::of(Rect::new(0, 0, width, height), Wanted { amount, alerts, detail }).unwrap()
+        Layout::of(Rect::new(0, 0, width, height), Wanted { detail, ..wanted(amount, alerts) })
+            .unwrap()
     }
 
     #[test]
@@ -356,7 +375,7 @@ mod tests {
 
     #[test]
     fn too_small_is_too_small() {
-        let wanted = Wanted { amount: Amount::All, alerts: 0, detail: false };
+        let wanted = wanted(Amount::All, 0);
         for (width, height) in [(0, 0), (1, 1), (59, 80), (250, 14)] {
             assert_eq!(Layout::of(Rect::new(0, 0, width, height), wanted), None);
         }

@@ -27,6 +27,7 @@
 //! | `screen` | the screens and their state |
 //! | `session` | the events of a session |
 //! | `stack` | the stack of open screens |
+//! | `timeline` | how many lines there are at each time |
 //! | `times` | formats times in the console's time zone |
 //! | `trace` | the trace of an event or a batch |
 
@@ -55,6 +56,7 @@ mod recording;
 pub mod screen;
 pub mod session;
 mod stack;
+pub mod timeline;
 mod times;
 pub mod trace;
 
@@ -80,6 +82,7 @@ use self::query::ast::SQLITE;
 pub use self::recording::Recording;
 pub use self::screen::Screen;
 use self::session::Session;
+use self::timeline::Timeline;
 use self::trace::Trace;
 use super::histories::Histories;
 use super::keymap::Bindings;
@@ -181,6 +184,7 @@ pub struct Model {
     pub(super) size: (u16, u16),
     pub(super) ring: LineRing,
     pub(super) panes: Panes,
+    pub(super) timeline: Timeline,
     pub(super) figures: Figures,
     pub(super) panels: Panels,
     pub(super) notable: Notable,
@@ -232,6 +236,7 @@ impl Model {
             ring: LineRing::new(options.max_lines, options.max_bytes)
                 .with_problems(options.max_problem_lines, options.max_problem_bytes),
             panes: Panes::default(),
+            timeline: Timeline::default(),
             figures: Figures::default(),
             panels: Panels::default(),
             notable: Notable::default(),

@@ -10,17 +10,20 @@
 //! - `moving`: moves the reader
 //! - `scan`: applies filter and search in slices
 //! - `seek`: jumps to the next line of a kind
+//! - `tally`: counts lines by time
 
 pub(super) mod cover;
 mod moving;
 mod scan;
 mod seek;
+pub(crate) mod tally;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use self::cover::Cover;
 pub use self::seek::{Seek, Wanted};
+pub use self::tally::Tally;
 use super::filter::{Filter, Hidden};
 use super::grouping::GroupKey;
 use super::line::OwnedLine;
@@ -97,6 +100,8 @@ pub struct Pane {
     filtered: Cover,
     /// Those of them to which the search has been applied.
     searched: Cover,
+    /// The lines to which the filter has been applied, by time.
+    tally: Tally,
     position: Position,
     /// Lines examined per slice.
     slice: u64,
@@ -128,6 +133,7 @@ impl Default for Pane {
             found: VecDeque::new(),
             filtered: Cover::default(),
             searched: Cover::default(),
+            tally: Tally::default(),
             position: Position::Follow,
             slice: SLICE,
             hidden: Hidden::default(),
@@ -186,6 +192,11 @@ impl Pane {
     /// How many lines each condition of the filter has hidden since it was set.
     pub fn hidden(&self) -> Hidden {
         self.hidden
+    }
+
+    /// How many of its lines there are at each time.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// What it shows instead of its filter's lines, if anything.

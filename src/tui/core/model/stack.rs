@@ -42,6 +42,7 @@ impl Model {
             Focus::Field(_) | Focus::Prompt(_) => Context::Field,
             Focus::Letter(_) => Context::Letter,
             Focus::Palette(_) => Context::Palette,
+            Focus::Keys if self.is_in_timeline() => Context::Timeline,
             Focus::Keys => on_screen!(self.screen(), S => S::CONTEXT),
         }
     }

@@ -14,6 +14,7 @@
 //! - `replay`: a replay's messages and keys
 //! - `report`: reports of jobs
 //! - `screens`: what each screen does
+//! - `timeline`: the timeline above the log
 //! - `typing`: typing into text fields
 
 mod actions;
@@ -29,6 +30,7 @@ mod prompt;
 mod replay;
 mod report;
 mod screens;
+mod timeline;
 mod typing;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -39,6 +41,13 @@ use super::msg::{Effect, Msg};
 
 /// Applies a message.
 pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
+    let when = timeline::When::after(&msg);
+    let effect = apply(model, msg);
+    timeline::refresh(model, &when);
+    effect
+}
+
+fn apply(model: &mut Model, msg: Msg) -> Option<Effect> {
     match msg {
         Msg::Key(key) => {
             model.dirty = true;

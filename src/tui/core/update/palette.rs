@@ -8,7 +8,7 @@ use tui_input::backend::crossterm::to_input_request;
 
 use super::field::{self, save_histories, set_filter};
 use super::screens::{self, history, session, trace};
-use super::{alerts, mouse, navigation, typing};
+use super::{alerts, mouse, navigation, timeline, typing};
 use crate::format;
 use crate::keymap::{Action, Context};
 use crate::model::export::Export;
@@ -162,6 +162,7 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
         Command::Record(target) => return record(model, target),
         Command::Notify(what) => alerts::notify(model, what)?,
         Command::History(topic) => return Ok(history::open(model, Some(topic))),
+        Command::Timeline => timeline::toggle(model),
         Command::Trace(id) => return Ok(trace::open_id(model, id)),
         Command::Session(id) => return Ok(session::open_id(model, id)),
         Command::Save(name) => return save(model, name).map(Some),
@@ -202,8 +203,11 @@ fn pause(
 
 /// Whether the effect of a command is visible on the log's screen.
 fn changes_the_log(command: &Command) -> bool {
-    use Command::{GoTo, Level, Load, Process, Project, Query, Since};
-    matches!(command, Since(_) | Query(..) | Level(_) | Project(_) | Process(_) | Load(_) | GoTo(_))
+    use Command::{GoTo, Level, Load, Process, Project, Query, Since, Timeline};
+    matches!(
+        command,
+        Since(_) | Query(..) | Level(_) | Project(_) | Process(_) | Load(_) | GoTo(_) | Timeline
+    )
 }
 
 fn export(model: &mut Model, target: Target, format: Format) -> Result<Effect, String> {

@@ -28,7 +28,7 @@ impl Layout {
     /// or the screen is too small for all. The first row of several has its titles in the border.
     pub fn panes(&self, panes: &Panes) -> Vec<PanePlace> {
         let count = u16::try_from(panes.count()).unwrap_or(u16::MAX);
-        let all = Rect { y: self.rule.y, height: self.log.height + 1, ..self.log };
+        let all = Rect { y: self.log.y - 1, height: self.log.height + 1, ..self.log };
         let columns = if all.width < SIDE_BY_SIDE_MIN_WIDTH { 1 } else { 2.min(count) };
         let rows = count.div_ceil(columns);
         let alone = PanePlace { pane: panes.focus(), title: None, lines: self.log, border: None };

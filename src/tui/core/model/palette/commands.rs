@@ -102,6 +102,7 @@ pub const COMMANDS: &[Spec] = &[
     spec("queue", "", Argument::None, "The queue: batches in flight and failed events"),
     spec("live", "", Argument::None, "Current visitors"),
     spec("history", "", Argument::None, "Figures over time, of the whole pipeline"),
+    spec("timeline", "", Argument::None, "Show the timeline above the log, or hide it"),
     spec("stage", "NAME", Argument::Stage, "A stage's latencies, rate and failures over time"),
     spec("processes", "", Argument::None, "Processes that share a Redis"),
     spec("pause", "intake|workers REASON", Argument::Pause, "Pause accepting events (intake) or storing them (workers), in all processes of the queue"),
@@ -184,6 +185,8 @@ pub enum Command {
     Open(Action),
     /// Show figures over time.
     History(Topic),
+    /// Show or hide the timeline.
+    Timeline,
     /// Trace an event.
     Trace(String),
     /// Show a session.
@@ -245,6 +248,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
             "queue" => Command::Open(Action::Queue),
             "live" => Command::Open(Action::Live),
             "history" => Command::History(Topic::Pipeline),
+            "timeline" => Command::Timeline,
             "processes" => Command::Open(Action::Processes),
             "verify" => Command::Open(Action::Verify),
             _ => Command::Quit,

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
+use super::tally::second;
 use super::{Direction, Pane, Position};
+use crate::model::line_ring::LineRing;
 
 impl Pane {
     /// Follows the newest line.
@@ -96,5 +98,20 @@ impl Pane {
             self.go_to(place, height);
         }
         self.cursor_line() == Some(line)
+    }
+
+    /// Goes to the first line of these seconds. Returns whether there is one among the lines
+    /// examined so far.
+    pub fn go_to_time(&mut self, seconds: &Range<i64>, ring: &LineRing, height: usize) -> bool {
+        let Some(numbers) = self.tally.first_in(seconds) else { return false };
+        let is_then = |number: u64| {
+            ring.get(number).is_some_and(|line| seconds.contains(&second(line.time())))
+        };
+        let from = self.index.partition_point(|&number| number < numbers.start);
+        let mut here = self.index.range(from..).take_while(|number| **number < numbers.end);
+        // Of folded repeats, the line that stands for it may be newer.
+        let place = from + here.position(|&number| is_then(number)).unwrap_or(0);
+        self.go_to(place.min(self.index.len().saturating_sub(1)), height);
+        true
     }
 }

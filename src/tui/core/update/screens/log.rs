@@ -18,7 +18,7 @@ use crate::playback::ReplayCommand;
 use crate::requests::Request;
 use crate::update::field;
 use crate::update::field::set_filter;
-use crate::update::{actions, mouse, navigation, panes, replay};
+use crate::update::{actions, mouse, navigation, panes, replay, timeline};
 use bklit_wire::debug_log::{Level, Stage};
 
 /// The columns of a stage's name in the table of figures.
@@ -26,6 +26,9 @@ const NAME_WIDTH: u16 = 15;
 
 impl Handler for LogScreen {
     fn act(model: &mut Model, action: Action, nth: usize) -> Outcome {
+        if timeline::act(model, action) {
+            return Outcome::Done(None);
+        }
         match action {
             Action::Pause if model.replay.is_some() => {
                 return Some(Effect::Replay(ReplayCommand::Toggle)).into();
@@ -35,6 +38,7 @@ impl Handler for LogScreen {
             }
             Action::Pause => pause(model),
             Action::Clear => clear(model),
+            Action::Timeline => timeline::toggle(model),
             Action::Unclear => unclear(model),
             Action::Figures => toggle_figures(model),
             Action::ZoomIn | Action::ZoomOut => {
@@ -85,8 +89,15 @@ impl Handler for LogScreen {
             Action::PageDown => pane.move_view(Direction::Newer, height, height),
             Action::HalfUp => pane.move_view(Direction::Older, height.div_ceil(2), height),
             Action::HalfDown => pane.move_view(Direction::Newer, height.div_ceil(2), height),
-            _ => pane.follow(),
+            _ => {
+                pane.follow();
+                model.timeline.deselect();
+            }
         }
+    }
+
+    fn back(model: &mut Model) -> bool {
+        timeline::leave(model)
     }
 
     fn poll(model: &mut Model) -> Option<Effect> {
@@ -123,6 +134,10 @@ impl Handler for LogScreen {
             }
             return actions::act(model, Action::ToggleStage, stage.index());
         }
+        if timeline::click(model, layout, at) {
+            return None;
+        }
+        timeline::leave(model);
         let place = pane_at(model, layout, at)?;
         let had_focus = model.panes.focus() == place.pane;
         model.panes.set_focus(place.pane);
