@@ -67,6 +67,12 @@ pub enum Action {
     Jump,
     /// Fold repeats into one line, or show all.
     Fold,
+    /// Wrap long lines, or cut them off.
+    Wrap,
+    /// Scroll long lines to the left.
+    ScrollLeft,
+    /// Scroll long lines to the right.
+    ScrollRight,
     /// Choose a project.
     Projects,
     /// Show the trace of the event.

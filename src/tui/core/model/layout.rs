@@ -1,6 +1,7 @@
 //! The positions of everything on a screen of a given size. They are part of the model, because
 //! scrolling by screens depends on them; the view uses them for drawing.
 
+pub mod columns;
 mod panes;
 mod parts;
 mod strip;
@@ -254,10 +255,18 @@ impl Model {
 
     /// The height of a pane; of the focused one if it is not visible.
     pub fn pane_height(&self, nth: usize) -> usize {
-        let Some(layout) = self.layout() else { return 1 };
-        let places = layout.panes(&self.panes);
+        self.pane_lines(nth).map_or(1, |lines| lines.height.into())
+    }
+
+    /// The width of a pane; of the focused one if it is not visible.
+    pub fn pane_width(&self, nth: usize) -> usize {
+        self.pane_lines(nth).map_or(1, |lines| lines.width.into())
+    }
+
+    fn pane_lines(&self, nth: usize) -> Option<Rect> {
+        let places = self.layout()?.panes(&self.panes);
         let place = places.iter().find(|place| place.pane == nth).or(places.first());
-        place.map_or(1, |place| place.lines.height.into())
+        place.map(|place| place.lines)
     }
 
     /// The height of a trace's lines.
@@ -312,6 +321,24 @@ impl Model {
             let height = self.pane_height(nth);
             if let Some(pane) = self.panes.get_mut(nth) {
                 pane.settle(height);
+            }
+        }
+    }
+
+    /// Measures the lines that are on the screen, or will be after the next key; after the reader has
+    /// moved, `settles` records on which rows they are.
+    pub(crate) fn measure_panes(&mut self, settles: bool) {
+        if !(0..self.panes.count()).any(|nth| self.panes.get(nth).wraps()) {
+            return;
+        }
+        let limit = self.limit();
+        for nth in 0..self.panes.count() {
+            let (width, height) = (self.pane_width(nth), self.pane_height(nth));
+            if let Some(pane) = self.panes.get_mut(nth) {
+                pane.measure(&self.ring, width, height);
+                if settles && pane.wraps() && !pane.has_work(&self.ring, limit) {
+                    pane.settle(height);
+                }
             }
         }
     }

@@ -43,6 +43,7 @@ use super::msg::{Effect, Msg};
 pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
     let when = timeline::When::after(&msg);
     let effect = apply(model, msg);
+    model.measure_panes(when.is_by_hand());
     timeline::refresh(model, &when);
     effect
 }

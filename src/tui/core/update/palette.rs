@@ -304,6 +304,7 @@ fn set(model: &mut Model, switch: Switch, on: bool) -> Option<Effect> {
         Switch::Utc => model.zone = model.options.zone(on),
         Switch::Ascii => model.ascii = on,
         Switch::Mouse => return mouse::set(model, on),
+        Switch::Wrap => screens::set_wraps(model, on),
         Switch::Fold => {
             let (limit, height) = (model.limit(), model.log_height());
             model.panes.focused_mut().set_folds(on, &model.ring, limit, height);

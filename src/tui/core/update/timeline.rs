@@ -32,6 +32,13 @@ impl When {
     }
 }
 
+impl When {
+    /// After what a person does.
+    pub(super) fn is_by_hand(&self) -> bool {
+        self.now
+    }
+}
+
 /// Makes the bars again, if they are shown and it is time to.
 pub(super) fn refresh(model: &mut Model, when: &When) {
     if !model.timeline().is_shown() {

@@ -9,7 +9,7 @@ use crate::keymap::Action;
 use crate::model::filter::StageSet;
 use crate::model::history::Topic;
 use crate::model::layout::{Layout, PanePlace, TABLE_MIN_HEIGHT};
-use crate::model::pane::{Direction, Position as At};
+use crate::model::pane::{Direction, MAX_ROWS, Position as At};
 use crate::model::panels::ProblemsPanel;
 use crate::model::screen::{Detail, LogScreen};
 use crate::model::{Amount, Flow, Model, Purpose};
@@ -33,6 +33,13 @@ impl Handler for LogScreen {
             Action::Pause if model.replay.is_some() => {
                 return Some(Effect::Replay(ReplayCommand::Toggle)).into();
             }
+            Action::ScrollLeft | Action::ScrollRight => {
+                scroll_sideways(model, action == Action::ScrollRight);
+            }
+            Action::SeekBack | Action::SeekOn if model.replay.is_none() => {
+                scroll_sideways(model, action == Action::SeekOn);
+            }
+            Action::Wrap => set_wraps(model, !model.pane().wraps()),
             Action::Slower | Action::Faster | Action::SeekBack | Action::SeekOn => {
                 return replay::act(model, action).into();
             }
@@ -189,10 +196,9 @@ fn pane_at(model: &Model, layout: &Layout, at: Position) -> Option<PanePlace> {
 fn line_at(model: &Model, place: &PanePlace, row: usize) -> Option<u64> {
     let pane = model.panes.get(place.pane);
     if let Some(held) = pane.held(&model.ring) {
-        return held.get(row).map(|(number, _)| *number);
+        return held.number_at(row);
     }
-    let shown = pane.window(place.lines.height.into()).range;
-    pane.index().range(shown).nth(row).copied()
+    pane.number_at(row, place.lines.height.into())
 }
 
 fn pause(model: &mut Model) {
@@ -260,6 +266,31 @@ fn toggle_figures(model: &mut Model) {
         model.notify(format!("more figures need at least {TABLE_MIN_HEIGHT} rows"));
     }
     model.settle_panes();
+}
+
+/// Wraps the focused pane's long lines, or cuts them off.
+pub(in crate::update) fn set_wraps(model: &mut Model, wraps: bool) {
+    model.panes.focused_mut().set_wraps(wraps);
+    let key = model.key(Action::ScrollRight);
+    model.notify(match wraps {
+        true => format!("long lines wrapped, at most {MAX_ROWS} rows"),
+        false => format!("long lines cut off; {key} scrolls to the right"),
+    });
+}
+
+fn scroll_sideways(model: &mut Model, right: bool) {
+    let (width, height) = (model.pane_width(model.panes.focus()), model.log_height());
+    let pane = model.panes.focused_mut();
+    if pane.wraps() {
+        let key = model.key(Action::Wrap);
+        return model.notify(format!("long lines are wrapped; {key} cuts them off"));
+    }
+    if !pane.scroll_sideways(right, &model.ring, width, height) {
+        model.notify(match right {
+            true => "this is the end of the longest line shown",
+            false => "this is the start of the lines",
+        });
+    }
 }
 
 fn change_stages(model: &mut Model, nth: usize, change: impl Fn(StageSet, Stage) -> StageSet) {
