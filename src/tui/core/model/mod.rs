@@ -88,6 +88,7 @@ use super::histories::Histories;
 use super::keymap::Bindings;
 use super::msg::Effect;
 use super::playback::ReplayState;
+use super::remembered::Remembered;
 use super::theme::{Skin, Theme};
 use bklit_alerts::AlertSettings;
 use bklit_wire::debug_log::Stage;
@@ -148,6 +149,8 @@ pub struct Shell {
     pub bindings: Bindings,
     /// What was typed in earlier runs.
     pub histories: Histories,
+    /// The name of the theme in the settings.
+    pub theme_name: String,
     /// Whether quitting stops a pipeline in this process.
     pub stops_pipeline: bool,
 }
@@ -209,6 +212,10 @@ pub struct Model {
     pub(super) mouse: bool,
     /// What was typed before.
     pub(super) histories: Histories,
+    /// What was saved of its looks; `None` if that is not saved.
+    pub(super) saved: Option<Remembered>,
+    /// The name of the theme.
+    pub(super) theme_name: String,
     /// Until when another press of the key quits without a question, by the wall clock.
     pub(super) may_quit: Option<i64>,
     /// When events were last accepted.
@@ -254,6 +261,8 @@ impl Model {
             ascii: options.shell.ascii,
             mouse: options.shell.mouse,
             histories: options.shell.histories.clone(),
+            saved: None,
+            theme_name: options.shell.theme_name.clone(),
             may_quit: None,
             accepted_at: None,
             filters: options.shell.filters.clone(),

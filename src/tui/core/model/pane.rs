@@ -194,6 +194,11 @@ impl Pane {
         &self.tally
     }
 
+    /// The filter that it has after a visit.
+    pub fn own_filter(&self) -> &Filter {
+        self.before_visit.as_ref().map_or(&self.filter, |before| &before.1)
+    }
+
     /// What it shows instead of its filter's lines, if anything.
     pub fn visit(&self) -> Option<Visit> {
         self.before_visit.as_ref().map(|before| before.0)

@@ -11,6 +11,7 @@
 //! - `palette`: input and commands of the palette
 //! - `panes`: splits, closes and changes panes
 //! - `prompt`: the prompt at the bottom of a screen
+//! - `remember`: what the console looks like, for later runs
 //! - `replay`: a replay's messages and keys
 //! - `report`: reports of jobs
 //! - `screens`: what each screen does
@@ -27,6 +28,7 @@ mod navigation;
 mod palette;
 mod panes;
 mod prompt;
+mod remember;
 mod replay;
 mod report;
 mod screens;
@@ -34,6 +36,8 @@ mod timeline;
 mod typing;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+pub use remember::{begin, restore};
 
 use super::keymap::Action;
 use super::model::{Focus, Model};
@@ -45,6 +49,9 @@ pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
     let effect = apply(model, msg);
     model.measure_panes(when.is_by_hand());
     timeline::refresh(model, &when);
+    if when.is_by_hand() {
+        remember::save(model);
+    }
     effect
 }
 

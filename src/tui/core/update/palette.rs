@@ -170,6 +170,7 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
         Command::Theme(name) => {
             let skin = skin_of(&name, &model.options.shell.skins)?;
             model.options.theme = model.options.theme.with_skin(skin);
+            model.theme_name = name;
             if !model.options.theme.has_colours() {
                 model.notify("this terminal has no colours (NO_COLOR or TERM=dumb)");
             }

@@ -183,3 +183,6 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
