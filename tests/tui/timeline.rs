@@ -122,14 +122,14 @@ fn it_shows_what_the_filter_shows() {
     // Folded repeats still count.
     console.keys("z");
     assert_eq!(console.model.timeline().bars().total(), [0, 0, 60]);
-    console.keys("zl&second:never");
+    console.keys("zl&nothing like this");
     console.code(KeyCode::Enter);
     assert_eq!(console.model.timeline().bars().total(), [0, 0, 0]);
     assert_says(&console, "0 lines");
     console.keys("I");
     console.code(KeyCode::Left);
     console.code(KeyCode::Enter);
-    assert_says(&console, "is shown; this is the nearest one");
+    assert_says(&console, "no lines to go to");
 }
 
 /// Also while the filter is being applied, and after it has been.

@@ -75,6 +75,8 @@ impl Bars {
             step
         });
         let count = bars(step).clamp(1, columns);
+        // As many more as fill the columns.
+        let count = columns / (columns / count);
         let from = (end.div_euclid(step) - count + 1) * step;
         let counts = vec![Levels::default(); usize::try_from(count).unwrap_or(1)];
         Self { from, step, counts, marked: None, held }
@@ -296,11 +298,12 @@ mod tests {
             }
         }
         let minute = bars((0, 10_000), Some(60), None, 70);
-        assert_eq!((minute.step, minute.counts.len(), minute.end()), (1, 60, 10_001));
-        assert_eq!(minute.columns(0, 190), (10, 3));
-        assert_eq!(minute.at_column(9, 190), None);
-        assert_eq!(minute.at_column(10, 190), Some(0));
-        assert_eq!(minute.at_column(189, 190), Some(59));
+        assert_eq!((minute.step, minute.counts.len(), minute.end()), (1, 70, 10_001));
+        let wide = bars((0, 10_000), Some(60), None, 191);
+        assert_eq!((wide.step, wide.counts.len(), wide.columns(0, 191)), (1, 63, (2, 3)));
+        assert_eq!(wide.at_column(1, 191), None);
+        assert_eq!(wide.at_column(2, 191), Some(0));
+        assert_eq!(wide.at_column(190, 191), Some(62));
     }
 
     #[test]

@@ -116,6 +116,9 @@ fn jump(model: &mut Model) {
     leave(model);
     let (limit, height) = (model.limit(), model.log_height());
     let pane = model.panes.focused_mut();
+    if pane.index().is_empty() {
+        return model.notify("no lines to go to");
+    }
     if pane.go_to_time(&seconds, &model.ring, height) {
         return;
     }

@@ -2,7 +2,8 @@
 //!
 //! Counts are kept by second, in blocks of lines with neighbouring numbers. The ring drops the
 //! oldest lines, so their counts go with whole blocks; of a block that is dropped in part, the rest
-//! is counted again when the counts are read.
+//! is counted again when the counts are read. A second of a block takes 16 bytes: at most that for
+//! each line.
 
 use std::collections::VecDeque;
 use std::ops::Range;
