@@ -80,20 +80,20 @@ fn the_selection_moves_and_enter_goes_there() {
     console.keys("I");
     assert_eq!(console.model.context(), Context::Timeline);
     assert_says(&console, "▶timeline");
-    // Zoomed to five minutes, of which each bar has five seconds.
+    // Zoomed to five minutes, of which each bar has four seconds.
     console.keys("+");
     assert_eq!(console.model.timeline().span(), Some(300));
     let step = console.model.timeline().bars().step;
-    assert_eq!(step, 5);
-    (0..54).for_each(|_| drop(console.code(KeyCode::Left)));
-    assert_says(&console, "11:55:25–11:55:30 · 20 lines · 10 warnings · 5 errors");
+    assert_eq!(step, 4);
+    (0..67).for_each(|_| drop(console.code(KeyCode::Left)));
+    assert_says(&console, "11:55:28–11:55:32 · 16 lines · 8 warnings · 4 errors");
     assert!(console.model.pane().follows(), "the log stays until Enter");
     console.code(KeyCode::Enter);
-    assert_eq!(reader(&console), ("Batch claimed".to_owned(), -275));
+    assert_eq!(reader(&console), ("Batch claimed".to_owned(), -272));
     assert!(!console.model.pane().follows());
     assert_eq!(console.model.context(), Context::Log, "the keys are the log's again");
     // The reader's place is marked.
-    assert_says(&console, "11:55:25–11:55:30 · 20 lines");
+    assert_says(&console, "11:55:28–11:55:32 · 16 lines");
     console.keys("f");
     console.keys("III");
     assert_says(&console, "▶timeline");

@@ -87,7 +87,9 @@ mod tests {
     use super::*;
 
     fn layout(focus: usize) -> Remembered {
-        Remembered { focus, ..Remembered::default() }
+        let mut layout = Remembered::default();
+        layout.focus = focus;
+        layout
     }
 
     #[test]

@@ -14,10 +14,10 @@ pub type Levels = [u64; Level::ALL.len()];
 
 /// The spans to choose from, in seconds; the longest one is all that the log holds.
 const SPANS: [i64; 6] = [60, 300, 900, 3_600, 6 * 3_600, 86_400];
-/// The spans of a bar to choose from, in seconds.
-const STEPS: [i64; 18] = [
-    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200,
-    86_400,
+/// The spans of a bar to choose from, in seconds: so many that the bars fill most of the columns.
+const STEPS: [i64; 29] = [
+    1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 60, 90, 120, 180, 240, 300, 600, 900, 1_200, 1_800,
+    3_600, 7_200, 10_800, 14_400, 21_600, 43_200, 86_400,
 ];
 
 /// What the timeline shows, and where the reader is in it.
@@ -103,8 +103,8 @@ impl Bars {
     }
 
     /// The first second after all bars.
-    pub fn end(&self) -> i64 {
-        self.seconds(self.counts.len()).start
+    pub fn until(&self) -> i64 {
+        self.from + i64::try_from(self.counts.len()).unwrap_or(0) * self.step
     }
 
     /// The lines of all bars.
@@ -292,13 +292,13 @@ mod tests {
                 for span in SPANS {
                     let part = bars((from, to), Some(span), Some(to - 7), columns);
                     assert!(part.counts.len() <= columns);
-                    assert!(part.end() - part.from >= span.min(part.end() - part.from));
+                    assert!(part.until() - part.from >= span.min(part.until() - part.from));
                     assert!(part.place(to - 7).is_some(), "{part:?}");
                 }
             }
         }
         let minute = bars((0, 10_000), Some(60), None, 70);
-        assert_eq!((minute.step, minute.counts.len(), minute.end()), (1, 70, 10_001));
+        assert_eq!((minute.step, minute.counts.len(), minute.until()), (1, 70, 10_001));
         let wide = bars((0, 10_000), Some(60), None, 191);
         assert_eq!((wide.step, wide.counts.len(), wide.columns(0, 191)), (1, 63, (2, 3)));
         assert_eq!(wide.at_column(1, 191), None);

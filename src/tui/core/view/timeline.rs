@@ -146,8 +146,8 @@ fn axis(model: &Model, buf: &mut Buffer, strip: &Strip) {
     let (from, _) = bars.columns(0, columns);
     let at = Rect { y: strip.axis.y, height: 1, ..strip.bars };
     let shift = u16::try_from(from).unwrap_or(0).min(at.width);
-    let middle = bars.from + (bars.end() - bars.from) / 2;
-    let times = [bars.from, middle, bars.end()].map(|second| time(model, bars, second));
+    let middle = bars.from + (bars.until() - bars.from) / 2;
+    let times = [bars.from, middle, bars.until()].map(|second| time(model, bars, second));
     time_axis(buf, Rect { x: at.x + shift, width: at.width - shift, ..at }, &times, theme);
     if let Some(place) = bars.marked {
         let (from, wide) = bars.columns(place, columns);
@@ -158,7 +158,7 @@ fn axis(model: &Model, buf: &mut Buffer, strip: &Strip) {
 /// A time on the axis, as exact as the bars are.
 fn time(model: &Model, bars: &Bars, second: i64) -> String {
     let at = model.zoned(UtcMillis::from_epoch_millis(second.saturating_mul(1000)));
-    let is_long = bars.end() - bars.from > DAY;
+    let is_long = bars.until() - bars.from > DAY;
     let format = match bars.step {
         ..60 if !is_long => "%H:%M:%S",
         _ if !is_long => "%H:%M",
@@ -174,7 +174,7 @@ pub(super) fn title(model: &Model) -> Vec<Segment> {
     let (seconds, levels) =
         match bars.marked.and_then(|place| Some((place, bars.counts.get(place)?))) {
             Some((place, levels)) => (bars.seconds(place), *levels),
-            None => (bars.from..bars.end(), bars.total()),
+            None => (bars.from..bars.until(), bars.total()),
         };
     let (from, to) = (time(model, bars, seconds.start), time(model, bars, seconds.end));
     let mut items = vec![vec![styled(format!("{from}–{to}"), theme.plain())]];
