@@ -44,6 +44,9 @@ pub struct GlobalArgs {
     /// Do not let the console change anything, such as retry or delete failed events [env: BKLIT_READ_ONLY]
     #[arg(long, global = true)]
     pub read_only: bool,
+    /// Start the console without the panes and filters of the last run, and do not save them
+    #[arg(long, global = true)]
+    pub no_remember: bool,
     /// Read tokens and event definitions from Bklit's Postgres, without writing to it [env: DATABASE_URL]
     #[arg(long, global = true, value_name = "URL")]
     pub database_url: Option<String>,
@@ -88,6 +91,7 @@ impl GlobalArgs {
         let no_ui = self.no_ui.then(|| "true".to_owned());
         let dual_write = self.dual_write.then(|| "true".to_owned());
         let read_only = self.read_only.then(|| "true".to_owned());
+        let remember = self.no_remember.then(|| "false".to_owned());
         let playground = self.playground.then(|| "local".to_owned());
         let ascii = self.ascii.then(|| "true".to_owned());
         let roles = (!self.roles.is_empty()).then(|| self.roles.join(","));
@@ -102,6 +106,7 @@ impl GlobalArgs {
             ("clickhouse_url", "--clickhouse-url", &self.clickhouse_url),
             ("dual_write", "--dual-write", &dual_write),
             ("console.read_only", "--read-only", &read_only),
+            ("console.remember", "--no-remember", &remember),
             ("database_url", "--database-url", &self.database_url),
             ("tls_ca_file", "--tls-ca-file", &self.tls_ca_file),
             ("tls_cert", "--tls-cert", &self.tls_cert),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,10 +72,13 @@ impl Console {
         let mut jobs = Jobs::new(JobOptions {
             alert_command: options.alerts.command,
             alerts_run_elsewhere: options.alerts_run_elsewhere,
-            data_dir: Some(options.data_dir),
+            data_dir: Some(options.data_dir.clone()),
             record_max_bytes: options.settings.record_max_bytes,
             source: options.source,
         });
+        let is_replay = matches!(source, Source::Replay(_));
+        let remembers = options.settings.remember;
+        let dir = options.data_dir.clone();
         let target = options.record.map(|path| Target { path, overwrite: false });
         let began = target.and_then(|target| jobs.start(Job::Record(Some(target))));
         let (stream, player) = match source {
@@ -82,7 +86,9 @@ impl Console {
             Source::Replay(player) => (None, Some(player)),
         };
         update::update(&mut model, Msg::Tick(UtcMillis::now()));
-        for report in trouble.map(Report::Notice).into_iter().chain(began) {
+        let layout = remembers.then(|| restore_layout(&mut model, &dir, is_replay)).flatten();
+        let notices = layout.into_iter().chain(trouble).map(Report::Notice);
+        for report in notices.chain(began) {
             update::update(&mut model, Msg::Report(report));
         }
         let mut tick = interval(Duration::from_secs(1));
@@ -159,6 +165,11 @@ impl Console {
                 return Ok(end);
             }
         }
+    }
+
+    /// Waits for what must not be lost, at the end.
+    pub(super) fn finish(&mut self) {
+        self.jobs.finish();
     }
 
     fn tick(&mut self) -> io::Result<Option<ConsoleEnd>> {
@@ -301,10 +312,31 @@ fn model_options(
             // The settings were validated when they were read.
             bindings: Bindings::read(&settings.keys).unwrap_or_default(),
             histories: jobs::saved_histories(&options.data_dir),
+            theme_name: settings.theme.clone(),
             stops_pipeline: options.stops_pipeline,
         },
         size,
     }
+}
+
+/// Starts with what the last console looked like; a recording is of something else, so its lines are
+/// not filtered, and nothing is saved. Returns a notice about it.
+fn restore_layout(model: &mut Model, dir: &Path, is_replay: bool) -> Option<String> {
+    let layout = match jobs::saved_layout(dir) {
+        Ok(layout) => layout.unwrap_or_default(),
+        Err(problem) => {
+            if !is_replay {
+                update::begin(model);
+            }
+            return Some(problem);
+        }
+    };
+    if is_replay {
+        return update::restore(model, &layout.without_filters());
+    }
+    let notice = update::restore(model, &layout);
+    update::begin(model);
+    notice
 }
 
 /// The filters from the settings and the saved ones, which take precedence; and the error if the

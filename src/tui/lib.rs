@@ -184,7 +184,9 @@ async fn console(
     let Some(_session) = session else { return Ok(ConsoleEnd::Shutdown) };
     let mut console =
         Console::start(options, source, backend).wrap_err("cannot start the console")?;
-    match console.run(&stop).await {
+    let end = console.run(&stop).await;
+    console.finish();
+    match end {
         Ok(end) => Ok(end),
         Err(error) if is_hang_up(&error) => Ok(ConsoleEnd::HungUp),
         Err(error) => Err(error).wrap_err("cannot write to the terminal"),

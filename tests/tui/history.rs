@@ -68,7 +68,7 @@ fn history(query: HistoryQuery, level: u64) -> History {
 }
 
 /// Answers a request for the page.
-fn answer(console: &mut Console, effect: &Option<Effect>) -> HistoryQuery {
+pub(super) fn answer(console: &mut Console, effect: &Option<Effect>) -> HistoryQuery {
     let &Some(Effect::Ask(Request::History(query))) = effect else { panic!("{effect:?}") };
     let before = Shift::ALL.map(|shift| Some(history(query.earlier(shift.millis()), 60)));
     let window = HistoryWindow { now: history(query, 100), before };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bklit_console_core::keymap::BINDINGS;
 use bklit_console_core::model::grouping::MAX_GROUPS;
+use bklit_console_core::model::layout::columns::Columns;
 use bklit_console_core::model::pane::Pane;
 use bklit_console_core::model::panels::{MAX_FAILED, QueueList};
 use bklit_console_core::model::panes::MAX_PANES;
@@ -58,7 +59,7 @@ enum Step {
 }
 
 /// Commands of the palette, right and wrong.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 24] = [
     "since 1m",
     "since off",
     "filter stage:queue a",
@@ -77,6 +78,8 @@ const COMMANDS: [&str; 22] = [
     "theme mono",
     "set fold on",
     "set mouse on",
+    "set wrap on",
+    "timeline",
     "help",
     "problems",
     "session a",
@@ -283,7 +286,9 @@ fn check(console: &Console) {
     assert!((1..=MAX_PANES).contains(&model.panes().count()));
     assert!(model.panes().focus() < model.panes().count());
     for nth in 0..model.panes().count() {
-        check_pane(console, model.panes().get(nth), model.pane_height(nth));
+        let size = (model.pane_width(nth), model.pane_height(nth));
+        check_pane(console, model.panes().get(nth), size.1);
+        check_rows(console, model.panes().get(nth), size);
     }
     check_boards(console);
     if model.seek().is_some() {
@@ -351,9 +356,39 @@ fn check_pane(console: &Console, pane: &Pane, height: usize) {
     assert!(has_work || pane.found().iter().eq(&found));
     let window = pane.window(height);
     assert!(window.range.end <= pane.index().len());
-    assert_eq!(window.range.len(), height.min(pane.index().len()));
     assert_eq!(window.cursor.is_some(), !pane.index().is_empty());
     assert!(window.cursor.is_none_or(|cursor| window.range.contains(&cursor)));
+}
+
+/// Each row belongs to one line, and the rows fill the pane.
+fn check_rows(console: &Console, pane: &Pane, (width, height): (usize, usize)) {
+    let window = pane.window(height);
+    let places = || window.range.clone();
+    let rows: usize = places().map(|place| pane.rows(place)).sum();
+    let shown = rows - window.skip;
+    let is_whole = window.range == (0..pane.index().len()) && window.skip == 0;
+    assert!(shown >= height || is_whole, "{window:?} has {shown} of {height} rows");
+    let last = places().next_back().map_or(0, |last| pane.rows(last));
+    assert!(shown < height + last.max(1), "{window:?} has {shown} of {height} rows");
+    let body = Columns::of(width, pane.folds()).body;
+    let mut row = 0;
+    for place in places() {
+        let number = pane.index()[place];
+        let line = console.model.ring().get(number).unwrap();
+        let expected =
+            if pane.wraps() { line.body_height(body, pane.most_rows(height)) } else { 1 };
+        assert_eq!(pane.rows(place), expected, "the rows of line {number}");
+        if window.cursor == Some(place) {
+            assert_eq!(window.row + window.skip, row);
+            assert!(window.row + expected <= height.max(1), "the reader's line is visible");
+        }
+        for nth in row..row + expected {
+            if let Some(at) = nth.checked_sub(window.skip).filter(|&at| at < height) {
+                assert_eq!(pane.number_at(at, height), Some(number));
+            }
+        }
+        row += expected;
+    }
 }
 
 proptest! {
@@ -388,10 +423,12 @@ proptest! {
     #[test]
     fn what_is_being_read_does_not_move(
         up in 1..60_usize,
+        wraps in any::<bool>(),
         batches in prop::collection::vec(1..20_usize, 1..12),
     ) {
         let mut console = Console::with(small());
         take(&mut console, Step::Lines(100, "reading".into()));
+        console.keys(if wraps { "L" } else { "" });
         (0..up).for_each(|_| { console.keys("k"); });
         for lines in batches {
             let before = console.log_rows();

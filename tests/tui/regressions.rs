@@ -67,7 +67,25 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
         _ => {}
     }
     match context {
-        Context::Log => {}
+        Context::Log => {
+            if matches!(action, Action::ScrollLeft | Action::ScrollRight) {
+                super::wrapping::add_long(console);
+                console.keys("f");
+            }
+            if action == Action::ScrollLeft {
+                console.keys(".");
+            }
+        }
+        Context::Timeline => {
+            if matches!(action, Action::ScrollLeft | Action::ScrollRight) {
+                super::wrapping::add_long(console);
+                console.keys("f");
+            }
+            console.keys(if action == Action::ScrollLeft { ".I" } else { "I" });
+            if matches!(action, Action::Later | Action::MuchLater) {
+                console.keys("[");
+            }
+        }
         Context::Field => {
             console.keys("&a");
             console.code(KeyCode::Enter);

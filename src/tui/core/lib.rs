@@ -8,6 +8,7 @@
 //! - `model`: all the state
 //! - `msg`: messages from the loop, and effects for it
 //! - `playback`: the state of a replay, and its commands
+//! - `remembered`: what the console looked like before
 //! - `requests`: requests to the pipeline, and the answers
 //! - `settings`: the console's settings
 //! - `state`: how a value compares with what is normal
@@ -16,7 +17,7 @@
 //! - `view`: draws the model
 //!
 //! ```text
-//! format, histories, state ◄─ theme, keymap, requests, playback ◄─ msg ◄─ model ◄─┬─ update
+//! format, histories, remembered, state ◄─ theme, keymap, requests, playback ◄─ msg ◄─ model ◄─┬─ update
 //!                                                                                  └─ view
 //! ```
 
@@ -27,6 +28,7 @@ pub mod keymap;
 pub mod model;
 pub mod msg;
 pub mod playback;
+pub mod remembered;
 pub mod requests;
 pub mod settings;
 pub mod state;

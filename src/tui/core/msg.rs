@@ -5,6 +5,7 @@ use crossterm::event::{KeyEvent, MouseEvent};
 
 use super::histories::Histories;
 use super::playback::{ReplayCommand, Replayed};
+use super::remembered::Remembered;
 use super::requests::{Answer, Request};
 use bklit_alerts::Alert;
 use bklit_wire::debug_bus::DebugMessage;
@@ -99,6 +100,8 @@ pub enum Job {
     },
     /// Save what was typed, for later runs.
     SaveHistories(Histories),
+    /// Save what the console looks like, for later runs.
+    SaveLayout(Remembered),
     /// Run the user's command for an alert, with how often it was raised.
     Alert(Alert, u64),
 }

@@ -31,6 +31,9 @@ pub struct ConsoleSettings {
     /// Whether changes are disabled: failed events can be neither retried nor deleted.
     #[serde(deserialize_with = "bklit_wire::setting::boolean")]
     pub read_only: bool,
+    /// Whether a console starts with the layout and the filters of the last one.
+    #[serde(deserialize_with = "bklit_wire::setting::boolean")]
+    pub remember: bool,
     /// Whether to use only ASCII.
     pub ascii: Ascii,
     /// Whether the console handles the mouse. Selecting text in the terminal then needs Shift.
@@ -61,6 +64,7 @@ impl Default for ConsoleSettings {
             fps: 15,
             utc: false,
             read_only: false,
+            remember: true,
             ascii: Ascii::Auto,
             mouse: false,
             theme: Scheme::Dark.as_str().to_owned(),

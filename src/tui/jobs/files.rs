@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::fs::OpenOptions;
 use std::io;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -100,10 +103,13 @@ fn save(dir: &Path, name: String, query: String) -> io::Result<()> {
     replace(dir, FILTERS, &serde_json::to_vec_pretty(&filters)?)
 }
 
-/// Writes a file as a whole.
-fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+/// Writes a file as a whole, which only its owner can read.
+pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let aside = dir.join(format!(".{name}.{}.part", std::process::id()));
-    fs::write(&aside, content)?;
+    // One of a killed process with the same number.
+    let _ = fs::remove_file(&aside);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+    file.write_all(content)?;
     fs::rename(aside, dir.join(name))
 }
 

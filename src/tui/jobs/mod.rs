@@ -3,10 +3,12 @@
 //!
 //! - `export`: writes an export's file
 //! - `files`: lists directories for completion, saves filters and what was typed
+//! - `layout`: saves what the console looks like
 //! - `record`: records messages
 
 mod export;
 mod files;
+mod layout;
 mod record;
 
 use std::path::{Path, PathBuf};
@@ -16,10 +18,13 @@ use tokio::sync::mpsc;
 use bklit_alerts::command::Runner;
 use bklit_alerts::{Alert, Kind, State};
 use bklit_console_core::msg::{Job, Report};
+use bklit_console_core::remembered::Remembered;
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::time::UtcMillis;
 use export::Exporter;
 pub use files::{saved_filters, saved_histories};
+use layout::LayoutFile;
+pub use layout::saved_layout;
 use record::Recorder;
 
 /// How many reports may wait for the loop.
@@ -32,6 +37,7 @@ pub struct Jobs {
     export: Option<Exporter>,
     recorder: Option<Recorder>,
     alert_command: Option<Runner>,
+    layout: Option<LayoutFile>,
     options: JobOptions,
 }
 
@@ -57,7 +63,8 @@ impl Jobs {
         let (reports, incoming) = mpsc::channel(CAPACITY);
         let command = options.alert_command.clone();
         let alert_command = command.map(|command| Runner::new(command, options.source.clone()));
-        Self { reports, incoming, export: None, recorder: None, alert_command, options }
+        let layout = options.data_dir.clone().map(LayoutFile::new);
+        Self { reports, incoming, export: None, recorder: None, alert_command, layout, options }
     }
 
     /// The next report. Cancel-safe.
@@ -96,6 +103,7 @@ impl Jobs {
                     files::save_histories(dir, histories);
                 }
             }
+            Job::SaveLayout(layout) => self.save_layout(layout),
             Job::Alert(alert, count) => self.run_alert_command(&alert, count),
             Job::Record(None) => {
                 if let Some(recorder) = self.recorder.take() {
@@ -116,6 +124,19 @@ impl Jobs {
             }
         }
         None
+    }
+
+    fn save_layout(&mut self, layout: Remembered) {
+        if let Some(file) = &mut self.layout {
+            file.save(layout);
+        }
+    }
+
+    /// Waits until what must not be lost is saved, for a moment.
+    pub fn finish(&mut self) {
+        if let Some(file) = &mut self.layout {
+            file.finish();
+        }
     }
 
     fn run_alert_command(&mut self, alert: &Alert, count: u64) {

@@ -67,6 +67,12 @@ pub enum Action {
     Jump,
     /// Fold repeats into one line, or show all.
     Fold,
+    /// Wrap long lines, or cut them off.
+    Wrap,
+    /// Scroll long lines to the left.
+    ScrollLeft,
+    /// Scroll long lines to the right.
+    ScrollRight,
     /// Choose a project.
     Projects,
     /// Show the trace of the event.
@@ -93,6 +99,10 @@ pub enum Action {
     ColumnsLeft,
     /// Show the columns to the right.
     ColumnsRight,
+    /// Show the timeline above the log, or hide it.
+    Timeline,
+    /// Show the selected time in the log.
+    ShowTime,
     /// Select an earlier time.
     Earlier,
     /// Select a later time.

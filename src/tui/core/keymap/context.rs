@@ -5,6 +5,8 @@
 pub enum Context {
     /// The log.
     Log,
+    /// The timeline above the log.
+    Timeline,
     /// One line in full.
     Detail,
     /// The help.
@@ -47,8 +49,9 @@ pub enum Context {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Log,
+        Self::Timeline,
         Self::Detail,
         Self::Help,
         Self::Trace,
@@ -74,6 +77,7 @@ impl Context {
     pub fn name(self) -> &'static str {
         match self {
             Self::Log => "log",
+            Self::Timeline => "timeline",
             Self::Detail => "detail",
             Self::Help => "help",
             Self::Trace => "trace",

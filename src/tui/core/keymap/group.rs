@@ -23,6 +23,8 @@ pub enum Group {
     Replay,
     /// Views that cover the log.
     InView,
+    /// The timeline above the log.
+    InTimeline,
     /// The queue's own view.
     InQueue,
     /// The problems' view.
@@ -41,7 +43,7 @@ pub enum Group {
 
 impl Group {
     /// All of them, those for the log first.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Move,
         Self::Find,
         Self::Show,
@@ -50,6 +52,7 @@ impl Group {
         Self::Views,
         Self::Console,
         Self::Replay,
+        Self::InTimeline,
         Self::InView,
         Self::InQueue,
         Self::InProblems,
@@ -71,6 +74,7 @@ impl Group {
             Self::Views => "Problems, queue, live, verify, history, processes, SQL",
             Self::Console => "Console",
             Self::Replay => "In a replay, beside pause",
+            Self::InTimeline => "In the timeline",
             Self::InView => "In a view",
             Self::InQueue => "In the queue's view",
             Self::InProblems => "In the problems' view",
@@ -96,6 +100,7 @@ impl Group {
             Context::History => Some(Self::InHistory),
             Context::Sql | Context::SqlRow | Context::SqlInput => Some(Self::InSql),
             Context::Log => None,
+            Context::Timeline => Some(Self::InTimeline),
             _ => Some(Self::InView),
         };
         let rank = |group: &Self| {

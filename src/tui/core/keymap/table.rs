@@ -5,7 +5,11 @@ use crossterm::event::KeyCode;
 use super::key::{ch, code, ctrl};
 use super::{Action, Binding, Context, Contexts, Group, Key};
 
-const LOG: Contexts = Contexts::of(&[Context::Log]);
+/// The log, also while keys go to the timeline above it.
+const LOG: Contexts = Contexts::of(&[Context::Log, Context::Timeline]);
+/// Keys of the log that the timeline uses.
+const ROWS: Contexts = Contexts::of(&[Context::Log]);
+const TIMELINE: Contexts = Contexts::of(&[Context::Timeline]);
 const DETAIL: Contexts = Contexts::of(&[Context::Detail]);
 const HELP: Contexts = Contexts::of(&[Context::Help]);
 const FIELD: Contexts = Contexts::of(&[Context::Field]);
@@ -23,6 +27,7 @@ const LISTS: Contexts = QUEUE.with(Context::Live);
 /// The log and the views that replace it.
 const BOARDS: Contexts = Contexts::of(&[
     Context::Log,
+    Context::Timeline,
     Context::Problems,
     Context::Queue,
     Context::Live,
@@ -40,17 +45,18 @@ const KEYS: Contexts = BOARDS
     .with(Context::Batch)
     .with(Context::SqlRow)
     .with(Context::Help);
-const VIEWS: Contexts = KEYS.without(Context::Log);
+const VIEWS: Contexts = KEYS.without(Context::Log).without(Context::Timeline);
 const HAS_HELP: Contexts = KEYS.without(Context::Help);
 const SCROLL: Contexts = KEYS;
-const ENDS: Contexts = SCROLL.without(Context::Log).without(Context::History);
+const ENDS: Contexts = VIEWS.without(Context::History);
 /// Where a screen is a page of rows.
 const PAGES: Contexts = SCROLL.without(Context::History);
 const LINES: Contexts = SCROLL.without(Context::Help);
 const OPENS_DETAIL: Contexts =
-    LOG.with(Context::Trace).with(Context::Session).with(Context::Verify);
+    ROWS.with(Context::Trace).with(Context::Session).with(Context::Verify);
 const OPENS_SESSION: Contexts = Contexts::of(&[
     Context::Log,
+    Context::Timeline,
     Context::Detail,
     Context::Trace,
     Context::Problems,
@@ -113,6 +119,14 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[code(KeyCode::Up)], LIST, Action::Up, None, Group::InList, "Up; letters narrow the list"),
     bind(&[code(KeyCode::Down)], LIST, Action::Down, None, Group::InList, "Down"),
     bind(&[code(KeyCode::Esc)], LETTER, Action::Cancel, None, Group::InField, "Cancel a mark or a jump"),
+    bind(&[code(KeyCode::Left)], TIMELINE, Action::Earlier, Some("earlier"), Group::InTimeline, "Select the bar before"),
+    bind(&[code(KeyCode::Right)], TIMELINE, Action::Later, Some("later"), Group::InTimeline, "Select the next bar"),
+    bind(&[code(KeyCode::Enter)], TIMELINE, Action::ShowTime, Some("go there"), Group::InTimeline, "Go to the first line of the selected bar; the log stops following"),
+    bind(&[ch('+'), ch('=')], TIMELINE, Action::ZoomIn, Some("shorter"), Group::InTimeline, "A shorter span, down to a minute"),
+    bind(&[ch('-')], TIMELINE, Action::ZoomOut, Some("longer"), Group::InTimeline, "A longer span, up to all that the log holds"),
+    bind(&[code(KeyCode::Esc), ch('q')], TIMELINE, Action::Back, Some("log"), Group::InTimeline, "Give the keys back to the log; the timeline stays"),
+    bind(&[ch('['), ch('<')], TIMELINE, Action::MuchEarlier, None, Group::InTimeline, "Select a bar much earlier"),
+    bind(&[ch(']'), ch('>')], TIMELINE, Action::MuchLater, None, Group::InTimeline, "Select a bar much later"),
     bind(&[code(KeyCode::Esc), ch('q')], VIEWS, Action::Back, Some("back"), Group::InView, "Close the view"),
     bind(&[ch('?'), code(KeyCode::F(1))], HAS_HELP, Action::Help, Some("help"), Group::Console, "This help"),
     bind(&[ch('?'), code(KeyCode::F(1))], HELP, Action::Back, None, Group::InView, "Close this help"),
@@ -131,7 +145,8 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('-')], HISTORY, Action::ZoomOut, Some("longer"), Group::InHistory, "A longer span around that time"),
     bind(&[ch('1'), ch('2'), ch('3'), ch('4'), ch('5'), ch('6')], HISTORY, Action::ShowStage, Some("stage"), Group::InHistory, "Show a stage"),
     bind(&[ch('0')], HISTORY, Action::ShowPipeline, Some("pipeline"), Group::InHistory, "Show the whole pipeline, from acceptance to storage"),
-    bind(&[code(KeyCode::Enter), ch('t')], HISTORY, Action::OpenRow, Some("open"), Group::InHistory, "Trace the selected event, or show only the project's lines in the log"),
+    bind(&[code(KeyCode::Enter)], HISTORY, Action::ShowTime, Some("log"), Group::InHistory, "Show the selected time in the log; at the present, open the selected row"),
+    bind(&[ch('t')], HISTORY, Action::OpenRow, Some("open"), Group::InHistory, "Trace the selected event, or show only the project's lines in the log"),
     bind(&[code(KeyCode::Tab)], HISTORY, Action::NextList, Some("next list"), Group::InHistory, "The slowest steps, failures, or projects"),
     bind(&[code(KeyCode::BackTab)], HISTORY, Action::PreviousList, None, Group::InHistory, "The list before that one"),
     bind(&[ch('c')], HISTORY, Action::Compare, Some("compare"), Group::InHistory, "Mark in the graphs what they were an hour, a day or a week earlier"),
@@ -175,6 +190,9 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('c')], LOG, Action::Context, None, Group::Line, "Context: the line among all lines, without the filter; again to go back"),
     bind(&[ch('p')], LOG, Action::Projects, None, Group::Show, "Choose a project; the pane shows only its lines"),
     bind(&[ch('z')], LOG, Action::Fold, None, Group::Show, "Fold lines that say the same into one with ×N, or show all lines again"),
+    bind(&[ch('L')], LOG, Action::Wrap, None, Group::Move, "Long lines: wrap them, or cut them off"),
+    bind(&[ch('.')], LOG, Action::ScrollRight, None, Group::Move, "Scroll cut lines to the right; also →, except in a replay"),
+    bind(&[ch(',')], LOG, Action::ScrollLeft, None, Group::Move, "Scroll them to the left; also ←"),
     bind(&[ch('m')], LOG, Action::Mark, None, Group::Move, "Mark the line with a letter"),
     bind(&[ch('\'')], LOG, Action::Jump, None, Group::Move, "Go to a marked line by its letter"),
     bind(&[code(KeyCode::Right)], DETAIL, Action::NextLine, Some("next line"), Group::InView, "Detail: the next line"),
@@ -190,23 +208,24 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ctrl('u')], SCROLL, Action::HalfUp, None, Group::Move, "Up by half a screen"),
     bind(&[ctrl('d')], SCROLL, Action::HalfDown, None, Group::Move, "Down by half a screen"),
     bind(&[ch('g'), code(KeyCode::Home)], SCROLL, Action::Oldest, None, Group::Move, "Go to the oldest line"),
-    bind(&[ch('+'), ch('=')], LOG, Action::ZoomIn, None, Group::Console, "A shorter span of the bars next to the figures: week, day, hour, minute"),
-    bind(&[ch('-')], LOG, Action::ZoomOut, None, Group::Console, "A longer span of these bars"),
+    bind(&[ch('+'), ch('=')], ROWS, Action::ZoomIn, None, Group::Console, "A shorter span of the bars next to the figures: week, day, hour, minute"),
+    bind(&[ch('-')], ROWS, Action::ZoomOut, None, Group::Console, "A longer span of these bars"),
     bind(&[ch('G'), code(KeyCode::End)], ENDS, Action::Follow, None, Group::InView, "Go to the end"),
+    bind(&[ch('I')], LOG, Action::Timeline, None, Group::Console, "Timeline above the log: show it and move in it; again hides it"),
     bind(&[ch('i')], LOG, Action::Figures, None, Group::Console, "Figures: one row per stage, or only the flow"),
     bind(&[code(KeyCode::F(2))], KEYS, Action::Mouse, None, Group::Console, "Mouse on or off: the wheel scrolls, a click selects, a second click opens"),
     bind(&[ch('C')], LOG, Action::Clear, None, Group::Console, "Clear: hide all lines, also new ones while paused"),
     bind(&[ch('u')], LOG, Action::Unclear, None, Group::Console, "Undo clear: show the hidden lines again"),
-    bind(&[code(KeyCode::Esc)], LOG, Action::Back, None, Group::Console, "One layer back: out of a jump, alerts, context, search, the filter's conditions one by one"),
-    bind(&[ch('q')], LOG, Action::Quit, Some("quit"), Group::Console, "Quit; asks first if that stops a pipeline in use"),
+    bind(&[code(KeyCode::Esc)], ROWS, Action::Back, None, Group::Console, "One layer back: out of a jump, alerts, context, search, the filter's conditions one by one"),
+    bind(&[ch('q')], ROWS, Action::Quit, Some("quit"), Group::Console, "Quit; asks first if that stops a pipeline in use"),
     bind(&[ctrl('c')], Contexts::ALL, Action::QuitAtOnce, None, Group::Console, "Quit at once"),
     bind(&[ctrl('l')], Contexts::ALL, Action::Redraw, None, Group::Console, "Redraw the screen"),
     bind(&[ctrl('z')], Contexts::ALL, Action::Suspend, None, Group::Console, "Suspend; fg resumes"),
     bind(&[ch('a')], HAS_HELP, Action::Acknowledge, None, Group::Console, "Acknowledge the alerts shown"),
-    bind(&[ch('<'), ch('[')], LOG, Action::Slower, None, Group::Replay, "Slower"),
-    bind(&[ch('>'), ch(']')], LOG, Action::Faster, None, Group::Replay, "Faster; beyond ×60 without a limit"),
-    bind(&[code(KeyCode::Left)], LOG, Action::SeekBack, None, Group::Replay, "10 seconds back"),
-    bind(&[code(KeyCode::Right)], LOG, Action::SeekOn, None, Group::Replay, "10 seconds forward"),
+    bind(&[ch('<'), ch('[')], ROWS, Action::Slower, None, Group::Replay, "Slower"),
+    bind(&[ch('>'), ch(']')], ROWS, Action::Faster, None, Group::Replay, "Faster; beyond ×60 without a limit"),
+    bind(&[code(KeyCode::Left)], ROWS, Action::SeekBack, None, Group::Replay, "10 seconds back"),
+    bind(&[code(KeyCode::Right)], ROWS, Action::SeekOn, None, Group::Replay, "10 seconds forward"),
     bind(&[ch('s')], LOG, Action::Split, Some("split"), Group::Panes, "Split: add a pane with its own filter, search and position; at most 4"),
     bind(&[ch('S')], LOG, Action::ClosePane, None, Group::Panes, "Close this pane"),
     bind(&[code(KeyCode::Tab)], LOG, Action::NextPane, None, Group::Panes, "Go to the next pane"),

@@ -1,8 +1,10 @@
 //! The positions of everything on a screen of a given size. They are part of the model, because
 //! scrolling by screens depends on them; the view uses them for drawing.
 
+pub mod columns;
 mod panes;
 mod parts;
+mod strip;
 
 use ratatui::layout::Rect;
 
@@ -12,6 +14,7 @@ use super::{Amount, Model};
 use bklit_wire::debug_log::Stage;
 pub use panes::PanePlace;
 pub use parts::{QueueParts, VisitorsParts};
+pub use strip::Strip;
 
 /// Rows of a trace above its lines: title, summary, the event's state, labels.
 pub const TRACE_HEAD: u16 = 4;
@@ -69,6 +72,8 @@ pub struct Layout {
     pub log: Rect,
     /// The lower border of the log: what it shows, or the text field.
     pub status: Rect,
+    /// The timeline above the log, if it is wanted and there is space.
+    pub timeline: Option<Strip>,
     /// A line in full next to the log, with its upper border.
     pub detail: Option<Rect>,
     /// The alerts; empty without any.
@@ -86,6 +91,10 @@ pub struct Wanted {
     pub alerts: usize,
     /// Whether a line is shown in full next to the log, if there is space.
     pub detail: bool,
+    /// Whether the timeline is shown, if there is space.
+    pub timeline: bool,
+    /// Whether the log has several panes.
+    pub split: bool,
 }
 
 impl Layout {
@@ -131,12 +140,16 @@ impl Layout {
             rule,
             log: within(log),
             status,
+            timeline: None,
             detail: None,
             alerts,
             hints,
         };
         if wanted.detail && area.width >= DETAIL_MIN_WIDTH {
             layout.share_with_detail();
+        }
+        if wanted.timeline {
+            layout.add_timeline(area.height, wanted.split);
         }
         Some(layout)
     }
@@ -230,20 +243,9 @@ impl Model {
             alerts: self.alerts.banners().len(),
             // Over another view, a line covers it.
             detail: self.screens.len() == 1 && self.shown::<Detail>().is_some(),
+            timeline: self.timeline.is_shown(),
+            split: self.panes.count() > 1 && !self.panes.is_full(),
         }
-    }
-
-    /// The height of the focused pane.
-    pub fn log_height(&self) -> usize {
-        self.pane_height(self.panes.focus())
-    }
-
-    /// The height of a pane; of the focused one if it is not visible.
-    pub fn pane_height(&self, nth: usize) -> usize {
-        let Some(layout) = self.layout() else { return 1 };
-        let places = layout.panes(&self.panes);
-        let place = places.iter().find(|place| place.pane == nth).or(places.first());
-        place.map_or(1, |place| place.lines.height.into())
     }
 
     /// The height of a trace's lines.
@@ -281,34 +283,19 @@ impl Model {
         let rows = |layout: Layout| below(layout.overlay(), VERIFY_HEAD).height;
         usize::from(self.layout().map_or(0, rows)).max(1)
     }
-
-    /// Whether all panes are visible.
-    pub fn shows_all_panes(&self) -> bool {
-        let places = self.layout().map(|layout| layout.panes(&self.panes).len());
-        places.is_none_or(|shown| shown == self.panes.count())
-    }
-
-    /// After the size of the panes has changed: each reader stays at its line.
-    pub(crate) fn settle_panes(&mut self) {
-        // Too small to show anything.
-        if self.layout().is_none() {
-            return;
-        }
-        for nth in 0..self.panes.count() {
-            let height = self.pane_height(nth);
-            if let Some(pane) = self.panes.get_mut(nth) {
-                pane.settle(height);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn wanted(amount: Amount, alerts: usize) -> Wanted {
+        Wanted { amount, alerts, detail: false, timeline: false, split: false }
+    }
+
     fn of(width: u16, height: u16, amount: Amount, alerts: usize, detail: bool) -> Layout {
-        Layout::of(Rect::new(0, 0, width, height), Wanted { amount, alerts, detail }).unwrap()
+        Layout::of(Rect::new(0, 0, width, height), Wanted { detail, ..wanted(amount, alerts) })
+            .unwrap()
     }
 
     #[test]
@@ -356,7 +343,7 @@ mod tests {
 
     #[test]
     fn too_small_is_too_small() {
-        let wanted = Wanted { amount: Amount::All, alerts: 0, detail: false };
+        let wanted = wanted(Amount::All, 0);
         for (width, height) in [(0, 0), (1, 1), (59, 80), (250, 14)] {
             assert_eq!(Layout::of(Rect::new(0, 0, width, height), wanted), None);
         }

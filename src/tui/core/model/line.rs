@@ -4,6 +4,7 @@
 //! search matches what is on the screen, drawing needs no conversion, and [`LineRef::data`] can
 //! restore the JSON.
 
+mod body;
 mod order;
 
 use std::ops::Range;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::text;
 use bklit_wire::time::UtcMillis;
+pub use body::{Part, Piece, Rows};
 pub(super) use order::REASONS;
 
 /// The maximum size of a message or unparsed line, in bytes; the rest is cut off.

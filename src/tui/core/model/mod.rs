@@ -28,6 +28,7 @@
 //! | `session` | the events of a session |
 //! | `sql` | queries on the store |
 //! | `stack` | the stack of open screens |
+//! | `timeline` | how many lines there are at each time |
 //! | `times` | formats times in the console's time zone |
 //! | `trace` | the trace of an event or a batch |
 
@@ -57,6 +58,7 @@ pub mod screen;
 pub mod session;
 pub mod sql;
 mod stack;
+pub mod timeline;
 mod times;
 pub mod trace;
 
@@ -82,11 +84,13 @@ use self::query::ast::SQLITE;
 pub use self::recording::Recording;
 pub use self::screen::Screen;
 use self::session::Session;
+use self::timeline::Timeline;
 use self::trace::Trace;
 use super::histories::Histories;
 use super::keymap::Bindings;
 use super::msg::Effect;
 use super::playback::ReplayState;
+use super::remembered::Remembered;
 use super::theme::{Skin, Theme};
 use bklit_alerts::AlertSettings;
 use bklit_wire::debug_log::Stage;
@@ -149,6 +153,8 @@ pub struct Shell {
     pub bindings: Bindings,
     /// What was typed in earlier runs.
     pub histories: Histories,
+    /// The name of the theme in the settings.
+    pub theme_name: String,
     /// Whether quitting stops a pipeline in this process.
     pub stops_pipeline: bool,
 }
@@ -185,6 +191,7 @@ pub struct Model {
     pub(super) size: (u16, u16),
     pub(super) ring: LineRing,
     pub(super) panes: Panes,
+    pub(super) timeline: Timeline,
     pub(super) figures: Figures,
     pub(super) panels: Panels,
     pub(super) notable: Notable,
@@ -209,6 +216,10 @@ pub struct Model {
     pub(super) mouse: bool,
     /// What was typed before.
     pub(super) histories: Histories,
+    /// What was saved of its looks; `None` if that is not saved.
+    pub(super) saved: Option<Remembered>,
+    /// The name of the theme.
+    pub(super) theme_name: String,
     /// Until when another press of the key quits without a question, by the wall clock.
     pub(super) may_quit: Option<i64>,
     /// When events were last accepted.
@@ -236,6 +247,7 @@ impl Model {
             ring: LineRing::new(options.max_lines, options.max_bytes)
                 .with_problems(options.max_problem_lines, options.max_problem_bytes),
             panes: Panes::default(),
+            timeline: Timeline::default(),
             figures: Figures::default(),
             panels: Panels::default(),
             notable: Notable::default(),
@@ -253,6 +265,8 @@ impl Model {
             ascii: options.shell.ascii,
             mouse: options.shell.mouse,
             histories: options.shell.histories.clone(),
+            saved: None,
+            theme_name: options.shell.theme_name.clone(),
             may_quit: None,
             accepted_at: None,
             filters: options.shell.filters.clone(),

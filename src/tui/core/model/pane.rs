@@ -8,22 +8,27 @@
 //!
 //! - `cover`: the range of lines examined so far
 //! - `moving`: moves the reader
+//! - `rows`: which lines are on which rows, also if long ones are wrapped
 //! - `scan`: applies filter and search in slices
 //! - `seek`: jumps to the next line of a kind
+//! - `tally`: counts lines by time
 
 pub(super) mod cover;
 mod moving;
+mod rows;
 mod scan;
 mod seek;
+pub(crate) mod tally;
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
 use self::cover::Cover;
+use self::rows::Heights;
+pub use self::rows::{Held, HeldLine, MAX_ROWS, Window};
 pub use self::seek::{Seek, Wanted};
+pub use self::tally::Tally;
 use super::filter::{Filter, Hidden};
 use super::grouping::GroupKey;
-use super::line::OwnedLine;
 use super::line_ring::LineRing;
 use super::query::Query;
 
@@ -70,15 +75,6 @@ pub enum Visit {
     Group,
 }
 
-/// The part of the index that is on the screen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Positions in the index.
-    pub range: Range<usize>,
-    /// The reader's position in the index; `None` if nothing is shown.
-    pub cursor: Option<usize>,
-}
-
 /// A view of the ring.
 #[derive(Clone, Debug)]
 pub struct Pane {
@@ -97,6 +93,8 @@ pub struct Pane {
     filtered: Cover,
     /// Those of them to which the search has been applied.
     searched: Cover,
+    /// The lines to which the filter has been applied, by time.
+    tally: Tally,
     position: Position,
     /// Lines examined per slice.
     slice: u64,
@@ -105,13 +103,12 @@ pub struct Pane {
     /// The state to restore when leaving a visit.
     before_visit: Option<Box<(Visit, Filter, Position)>>,
     held: Option<Held>,
-}
-
-/// What a pane showed when the display was paused, in case the ring drops it.
-#[derive(Clone, Debug)]
-pub struct Held {
-    position: Position,
-    lines: Vec<(u64, OwnedLine)>,
+    /// Whether long lines are wrapped.
+    wraps: bool,
+    /// The columns by which lines that are not wrapped are scrolled to the right.
+    shift: usize,
+    /// How many rows the lines near the reader have, if long lines are wrapped.
+    heights: Heights,
 }
 
 /// Lines examined per slice; takes some milliseconds with an expensive query.
@@ -128,11 +125,15 @@ impl Default for Pane {
             found: VecDeque::new(),
             filtered: Cover::default(),
             searched: Cover::default(),
+            tally: Tally::default(),
             position: Position::Follow,
             slice: SLICE,
             hidden: Hidden::default(),
             before_visit: None,
             held: None,
+            wraps: false,
+            shift: 0,
+            heights: Heights::default(),
         }
     }
 }
@@ -188,6 +189,16 @@ impl Pane {
         self.hidden
     }
 
+    /// How many of its lines there are at each time.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The filter that it has after a visit.
+    pub fn own_filter(&self) -> &Filter {
+        self.before_visit.as_ref().map_or(&self.filter, |before| &before.1)
+    }
+
     /// What it shows instead of its filter's lines, if anything.
     pub fn visit(&self) -> Option<Visit> {
         self.before_visit.as_ref().map(|before| before.0)
@@ -196,9 +207,9 @@ impl Pane {
     /// Shows the reader's line among all lines.
     pub fn visit_context(&mut self, ring: &LineRing, limit: u64, height: usize) {
         let before = (Visit::Context, self.filter.clone(), self.position);
-        if let Some(cursor) = self.window(height).cursor {
-            let row = cursor - self.window(height).range.start;
-            self.position = Position::At { line: self.index[cursor], row };
+        let window = self.window(height);
+        if let Some(cursor) = window.cursor {
+            self.position = Position::At { line: self.index[cursor], row: window.row };
         }
         self.visit_with(before, Filter::default(), ring, limit, height);
     }
@@ -233,29 +244,6 @@ impl Pane {
         Some(visit)
     }
 
-    /// Keeps a copy of what is on the screen, see [`Pane::held`].
-    pub fn hold(&mut self, ring: &LineRing, height: usize) {
-        let range = self.window(height).range;
-        let lines = range.filter_map(|place| {
-            let number = self.index[place];
-            Some((number, ring.get(number)?.to_owned()))
-        });
-        self.held = Some(Held { position: self.position, lines: lines.collect() });
-    }
-
-    /// Drops that copy.
-    pub fn release(&mut self) {
-        self.held = None;
-    }
-
-    /// What was on the screen when the display was paused, if the reader has not moved since and
-    /// the ring has dropped some of it.
-    pub fn held(&self, ring: &LineRing) -> Option<&[(u64, OwnedLine)]> {
-        let held = self.held.as_ref().filter(|held| held.position == self.position)?;
-        let (first, _) = held.lines.first()?;
-        ring.get(*first).is_none().then_some(held.lines.as_slice())
-    }
-
     /// The position in the index that is nearest to a line.
     fn nearest(&self, line: u64) -> Option<usize> {
         let after = self.index.partition_point(|&number| number < line);
@@ -265,32 +253,9 @@ impl Pane {
         Some(if newer - line <= line - older { after } else { before })
     }
 
-    /// The part of the index shown on a screen of this height.
-    pub fn window(&self, height: usize) -> Window {
-        let last_start = self.index.len().saturating_sub(height);
-        let (start, cursor) = match self.position {
-            Position::Follow => (last_start, self.index.len().checked_sub(1)),
-            Position::At { line, row } => {
-                let cursor = self.nearest(line);
-                let row = row.min(height.saturating_sub(1));
-                (cursor.unwrap_or(0).saturating_sub(row).min(last_start), cursor)
-            }
-        };
-        Window { range: start..self.index.len().min(start + height), cursor }
-    }
-
     /// The number of the line at which the reader is.
     pub fn cursor_line(&self) -> Option<u64> {
         self.index.get(self.window(1).cursor?).copied()
-    }
-
-    /// Records the row on which the reader's line is really shown. Otherwise new lines could move a
-    /// view that is not full.
-    pub fn settle(&mut self, height: usize) {
-        let window = self.window(height);
-        if let (Position::At { line, .. }, Some(cursor)) = (self.position, window.cursor) {
-            self.position = Position::At { line, row: cursor - window.range.start };
-        }
     }
 }
 

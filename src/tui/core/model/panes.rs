@@ -70,6 +70,17 @@ impl Panes {
         true
     }
 
+    /// Replaces all panes; without any, there is one that shows all lines.
+    pub(crate) fn restore(&mut self, mut panes: Vec<Pane>, focus: usize, full: bool) {
+        panes.truncate(MAX_PANES);
+        if panes.is_empty() {
+            panes.push(Pane::default());
+        }
+        self.focus = focus.min(panes.len() - 1);
+        self.full = full && panes.len() > 1;
+        self.list = panes;
+    }
+
     /// Closes the focused pane, unless it is the only one. Returns whether it did.
     pub(crate) fn close(&mut self) -> bool {
         if self.list.len() == 1 {

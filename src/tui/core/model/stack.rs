@@ -43,6 +43,7 @@ impl Model {
             Focus::Letter(_) => Context::Letter,
             Focus::Palette(_) => Context::Palette,
             Focus::Sql => Context::SqlInput,
+            Focus::Keys if self.is_in_timeline() => Context::Timeline,
             Focus::Keys => on_screen!(self.screen(), S => S::CONTEXT),
         }
     }

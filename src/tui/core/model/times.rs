@@ -16,6 +16,14 @@ impl Model {
         self.zoned(at).strftime("%H:%M:%S").to_string()
     }
 
+    /// `14:05:30`, or with the date if that is not today.
+    pub(crate) fn moment(&self, at: UtcMillis) -> String {
+        let (then, now) = (self.zoned(at), self.zoned(self.now));
+        let is_today = then.date() == now.date();
+        let format = if is_today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+        then.strftime(format).to_string()
+    }
+
     /// A moment with its date and zone.
     pub(crate) fn long_time(&self, at: UtcMillis) -> String {
         self.zoned(at).strftime("%Y-%m-%d %H:%M:%S%.3f %Z").to_string()

@@ -30,11 +30,14 @@ pub(super) fn open(model: &mut Model, purpose: Purpose) {
 
 /// Shows only lines of a process, or of all.
 pub(super) fn set_process(model: &mut Model, process: Option<String>) {
-    let one = process.map(|name| {
-        let number = model.ring.number_of(&name);
-        OneProcess { name, number }
-    });
+    let one = process.map(|name| process_filter(model, name));
     set_filter(model, |filter| filter.process = one);
+}
+
+/// The condition that only lines of a process are shown.
+pub(super) fn process_filter(model: &mut Model, name: String) -> OneProcess {
+    let number = model.ring.number_of(&name);
+    OneProcess { name, number }
 }
 
 /// Handles a key of the field.

@@ -11,10 +11,12 @@
 //! - `palette`: input and commands of the palette
 //! - `panes`: splits, closes and changes panes
 //! - `prompt`: the prompt at the bottom of a screen
+//! - `remember`: what the console looks like, for later runs
 //! - `replay`: a replay's messages and keys
 //! - `report`: reports of jobs
 //! - `screens`: what each screen does
 //! - `sql_input`: typing a query on the store
+//! - `timeline`: the timeline above the log
 //! - `typing`: typing into text fields
 
 mod actions;
@@ -27,13 +29,17 @@ mod navigation;
 mod palette;
 mod panes;
 mod prompt;
+mod remember;
 mod replay;
 mod report;
 mod screens;
 mod sql_input;
+mod timeline;
 mod typing;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+pub use remember::{begin, restore};
 
 use super::keymap::Action;
 use super::model::{Focus, Model};
@@ -41,6 +47,17 @@ use super::msg::{Effect, Msg};
 
 /// Applies a message.
 pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
+    let when = timeline::When::after(&msg);
+    let effect = apply(model, msg);
+    model.measure_panes(when.is_by_hand());
+    timeline::refresh(model, &when);
+    if when.is_by_hand() {
+        remember::save(model);
+    }
+    effect
+}
+
+fn apply(model: &mut Model, msg: Msg) -> Option<Effect> {
     match msg {
         Msg::Key(key) => {
             model.dirty = true;

@@ -189,6 +189,15 @@ pub(super) fn show_time(model: &mut Model, time: UtcMillis) {
     model.panes.focused_mut().go_to_line(low.min(limit.saturating_sub(1)), height);
 }
 
+/// The times of the oldest and the newest line that the pane could show, in milliseconds.
+pub(super) fn held(model: &Model) -> Option<(i64, i64)> {
+    let first = model.ring.first_of(model.pane().filter().level);
+    let mut lines = model.ring.lines(first..model.limit());
+    let oldest = lines.next()?.1.time().epoch_millis();
+    let newest = model.ring.get(model.limit().checked_sub(1)?)?.time().epoch_millis();
+    Some((oldest, newest.max(oldest)))
+}
+
 /// Where the first line from a time on is.
 enum Reached {
     /// There is one.

@@ -9,7 +9,7 @@ use tui_input::backend::crossterm::to_input_request;
 
 use super::field::{self, save_histories, set_filter};
 use super::screens::{self, history, session, sql, trace};
-use super::{alerts, mouse, navigation, typing};
+use super::{alerts, mouse, navigation, timeline, typing};
 use crate::format;
 use crate::keymap::{Action, Context};
 use crate::model::export::Export;
@@ -164,6 +164,7 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
         Command::Record(target) => return record(model, target),
         Command::Notify(what) => alerts::notify(model, what)?,
         Command::History(topic) => return Ok(history::open(model, Some(topic))),
+        Command::Timeline => timeline::toggle(model),
         Command::Trace(id) => return Ok(trace::open_id(model, id)),
         Command::Session(id) => return Ok(session::open_id(model, id)),
         Command::Sql(query) => return Ok(sql::open(model, query)),
@@ -172,6 +173,7 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
         Command::Theme(name) => {
             let skin = skin_of(&name, &model.options.shell.skins)?;
             model.options.theme = model.options.theme.with_skin(skin);
+            model.theme_name = name;
             if !model.options.theme.has_colours() {
                 model.notify("this terminal has no colours (NO_COLOR or TERM=dumb)");
             }
@@ -205,8 +207,11 @@ fn pause(
 
 /// Whether the effect of a command is visible on the log's screen.
 fn changes_the_log(command: &Command) -> bool {
-    use Command::{GoTo, Level, Load, Process, Project, Query, Since};
-    matches!(command, Since(_) | Query(..) | Level(_) | Project(_) | Process(_) | Load(_) | GoTo(_))
+    use Command::{GoTo, Level, Load, Process, Project, Query, Since, Timeline};
+    matches!(
+        command,
+        Since(_) | Query(..) | Level(_) | Project(_) | Process(_) | Load(_) | GoTo(_) | Timeline
+    )
 }
 
 fn export(model: &mut Model, target: Target, format: Format) -> Result<Effect, String> {
@@ -318,6 +323,7 @@ fn set(model: &mut Model, switch: Switch, on: bool) -> Option<Effect> {
         Switch::Utc => model.zone = model.options.zone(on),
         Switch::Ascii => model.ascii = on,
         Switch::Mouse => return mouse::set(model, on),
+        Switch::Wrap => screens::set_wraps(model, on),
         Switch::Fold => {
             let (limit, height) = (model.limit(), model.log_height());
             model.panes.focused_mut().set_folds(on, &model.ring, limit, height);

@@ -145,7 +145,7 @@ fn resampled(values: &[Option<u64>], count: usize) -> Vec<Option<u64>> {
 }
 
 /// Labels below a graph, evenly spaced; those that do not fit are left out.
-fn time_axis(buf: &mut Buffer, at: Rect, labels: &[String], theme: Theme) {
+pub(super) fn time_axis(buf: &mut Buffer, at: Rect, labels: &[String], theme: Theme) {
     let width = usize::from(at.width);
     let last = labels.len().saturating_sub(1);
     let mut free = 0;

@@ -30,6 +30,7 @@
 //! - `prompt`: the prompt at the bottom of a view
 //! - `queue_figures`: the figures of the queue
 //! - `screens`: how each screen is drawn
+//! - `timeline`: the timeline above the log
 
 mod alerts;
 mod ascii;
@@ -48,6 +49,7 @@ mod panes;
 mod prompt;
 mod queue_figures;
 mod screens;
+mod timeline;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;

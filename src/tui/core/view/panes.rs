@@ -20,7 +20,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
             for nth in 0..usize::from(border.height) {
                 put(buf, row(border, nth), 0, 1, "│", theme.frame(false));
             }
-            let joint = if border.y == layout.rule.y { "┬" } else { "┼" };
+            let joint = if border.y + 1 == layout.log.y { "┬" } else { "┼" };
             put(buf, row(border, 0), 0, 1, joint, theme.frame(screens::is_focused(model)));
         }
         let pane = model.panes().get(place.pane);

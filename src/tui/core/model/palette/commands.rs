@@ -99,11 +99,12 @@ pub const COMMANDS: &[Spec] = &[
     spec("save", "NAME", Argument::NewName, "Save this pane's filter under a name"),
     spec("load", "NAME", Argument::SavedName, "Apply a filter that was saved or is in the config file"),
     spec("theme", "NAME", Argument::Theme, "Colours for a dark or a light background, or none: dark, light, mono"),
-    spec("set", "NAME on|off", Argument::Switch, "Turn on or off: utc (times), ascii (signs), fold (repeats as one line), mouse"),
+    spec("set", "NAME on|off", Argument::Switch, "Turn on or off: utc (times), ascii (signs), fold (repeats as one line), wrap (long lines), mouse"),
     spec("problems", "", Argument::None, "Warnings, errors and failed events, grouped by what they say"),
     spec("queue", "", Argument::None, "The queue: batches in flight and failed events"),
     spec("live", "", Argument::None, "Current visitors"),
     spec("history", "", Argument::None, "Figures over time, of the whole pipeline"),
+    spec("timeline", "", Argument::None, "Show the timeline above the log, or hide it"),
     spec("stage", "NAME", Argument::Stage, "A stage's latencies, rate and failures over time"),
     spec("processes", "", Argument::None, "Processes that share a Redis"),
     spec("sql", "QUERY|NAME", Argument::Sql, "Query the store: run an SQL statement or a saved query; without one, open the screen"),
@@ -123,14 +124,21 @@ pub enum Switch {
     Ascii,
     /// Repeats as one line.
     Fold,
+    /// Long lines wrapped.
+    Wrap,
     /// The mouse.
     Mouse,
 }
 
 impl Switch {
     /// All of them, by their names.
-    pub const ALL: [(&'static str, Self); 4] =
-        [("utc", Self::Utc), ("ascii", Self::Ascii), ("fold", Self::Fold), ("mouse", Self::Mouse)];
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("utc", Self::Utc),
+        ("ascii", Self::Ascii),
+        ("fold", Self::Fold),
+        ("wrap", Self::Wrap),
+        ("mouse", Self::Mouse),
+    ];
 }
 
 /// The format of an export.
@@ -187,6 +195,8 @@ pub enum Command {
     Open(Action),
     /// Show figures over time.
     History(Topic),
+    /// Show or hide the timeline.
+    Timeline,
     /// Trace an event.
     Trace(String),
     /// Show a session.
@@ -252,6 +262,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
             "queue" => Command::Open(Action::Queue),
             "live" => Command::Open(Action::Live),
             "history" => Command::History(Topic::Pipeline),
+            "timeline" => Command::Timeline,
             "processes" => Command::Open(Action::Processes),
             "verify" => Command::Open(Action::Verify),
             _ => Command::Quit,
@@ -363,7 +374,7 @@ fn new_name(name: &str) -> Result<String, String> {
 fn switch(argument: &str) -> Result<Command, String> {
     let (name, to) = argument.split_once(' ').unwrap_or((argument, ""));
     let Some((_, switch)) = Switch::ALL.into_iter().find(|(known, _)| *known == name) else {
-        return Err(format!("unknown switch {name} (utc, ascii, fold, mouse)"));
+        return Err(format!("unknown switch {name} (utc, ascii, fold, wrap, mouse)"));
     };
     match to.trim() {
         "on" => Ok(Command::Set(switch, true)),

@@ -41,7 +41,7 @@ fn mistakes_say_what_is_allowed() {
         ("export a.txt", ".jsonl or .csv"),
         ("export", "usage: export FILE"),
         ("save a b", "letters, digits"),
-        ("set wrap on", "utc, ascii, fold"),
+        ("set lines on", "utc, ascii, fold"),
         ("set utc maybe", "on|off"),
         ("help me", "takes no argument"),
         ("notify off some", "off all"),

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
+use super::tally::second;
 use super::{Direction, Pane, Position};
+use crate::model::line_ring::LineRing;
 
 impl Pane {
     /// Follows the newest line.
@@ -35,9 +37,8 @@ impl Pane {
         if self.follows() && direction == Direction::Newer {
             return;
         }
-        let row = cursor.saturating_sub(window.range.start);
-        let to = self.stepped(cursor, direction, lines);
-        self.position = Position::At { line: self.index[to], row };
+        let to = self.scrolled(cursor, direction, lines);
+        self.position = Position::At { line: self.index[to], row: window.row };
         self.settle(height);
     }
 
@@ -45,6 +46,23 @@ impl Pane {
         match direction {
             Direction::Older => place.saturating_sub(lines),
             Direction::Newer => (place + lines).min(self.index.len().saturating_sub(1)),
+        }
+    }
+
+    /// The position that comes to a line's row when the view scrolls by at most this many rows, but
+    /// by a line at least.
+    fn scrolled(&self, place: usize, direction: Direction, rows: usize) -> usize {
+        if !self.wraps {
+            return self.stepped(place, direction, rows);
+        }
+        let (mut at, mut passed) = (place, 0);
+        loop {
+            let next = self.stepped(at, direction, 1);
+            passed += self.rows(at.min(next));
+            if next == at || (passed > rows && at != place) {
+                return at;
+            }
+            at = next;
         }
     }
 
@@ -61,14 +79,17 @@ impl Pane {
     /// Moves to a position of the index, scrolling as little as possible. After a jump, some lines
     /// before it are shown as well.
     pub(super) fn go_to(&mut self, place: usize, height: usize) {
-        let Range { start, end } = self.window(height).range;
-        let near = height.max(1);
-        let row = if (start..end).contains(&place) {
-            place - start
-        } else if place < start && start - place <= near {
+        let window = self.window(height);
+        let Range { start, end } = window.range;
+        let (near, own) = (height.max(1), self.rows(place));
+        let above = self.rows_of(start..place.clamp(start, end));
+        let is_whole = above >= window.skip && above - window.skip + own <= height;
+        let row = if (start..end).contains(&place) && is_whole {
+            above - window.skip
+        } else if place <= start && start - place <= near {
             0
-        } else if place >= end && place - end < near {
-            height.saturating_sub(1)
+        } else if place + 1 >= end && place + 1 - end <= near {
+            height.saturating_sub(own)
         } else {
             height / 3
         };
@@ -96,5 +117,20 @@ impl Pane {
             self.go_to(place, height);
         }
         self.cursor_line() == Some(line)
+    }
+
+    /// Goes to the first line of these seconds. Returns whether there is one among the lines
+    /// examined so far.
+    pub fn go_to_time(&mut self, seconds: &Range<i64>, ring: &LineRing, height: usize) -> bool {
+        let Some(numbers) = self.tally.first_in(seconds) else { return false };
+        let is_then = |number: u64| {
+            ring.get(number).is_some_and(|line| seconds.contains(&second(line.time())))
+        };
+        let from = self.index.partition_point(|&number| number < numbers.start);
+        let mut here = self.index.range(from..).take_while(|number| **number < numbers.end);
+        // Of folded repeats, the line that stands for it may be newer.
+        let place = from + here.position(|&number| is_then(number)).unwrap_or(0);
+        self.go_to(place.min(self.index.len().saturating_sub(1)), height);
+        true
     }
 }

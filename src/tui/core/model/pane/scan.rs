@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::Pane;
 use super::cover::{Cover, End};
+use super::tally::Piece;
 use crate::model::filter::{Condition, Filter, FilterScanner, Hidden};
 use crate::model::grouping::is_same;
 use crate::model::line_ring::LineRing;
@@ -45,6 +46,7 @@ impl Pane {
         self.found.drain(..gone);
         self.filtered.forget(first);
         self.searched.forget(first);
+        self.tally.forget(first);
     }
 
     /// When following, the newest lines come first.
@@ -59,6 +61,7 @@ impl Pane {
         self.repeats.clear();
         self.found.clear();
         self.hidden = Hidden::default();
+        self.tally.clear();
         self.filtered = Cover::at(line);
         self.searched = self.filtered;
     }
@@ -151,7 +154,7 @@ impl Pane {
 
     fn filter_lines(&mut self, lines: &Range<u64>, end: End, ring: &LineRing) {
         let together = self.searched == self.filtered;
-        let (mut shown, mut hidden) = (Vec::new(), self.hidden);
+        let (mut shown, mut hidden, mut counts) = (Vec::new(), self.hidden, Piece::default());
         {
             let mut filter = FilterScanner::new(&self.filter);
             let mut search = self.search.as_ref().filter(|_| together).map(Scanner::new);
@@ -169,6 +172,7 @@ impl Pane {
                         None => {
                             let search = search.as_mut();
                             let found = search.is_some_and(|s| s.matches(run.text(), start, line));
+                            counts.add(run.number(next), line);
                             shown.push((run.number(next), found));
                         }
                     }
@@ -179,6 +183,10 @@ impl Pane {
             }
         }
         self.hidden = hidden;
+        if end == End::Older {
+            self.freshen_tally(ring);
+        }
+        self.tally.extend(counts, end, lines.start);
         match end {
             End::Newer => {
                 shown.into_iter().for_each(|(number, found)| self.add_newer(number, found, ring));
@@ -192,6 +200,19 @@ impl Pane {
         if together {
             self.searched = self.filtered;
         }
+    }
+
+    /// Completes the counts by time after lines were dropped.
+    pub(crate) fn freshen_tally(&mut self, ring: &LineRing) {
+        let Some(block) = self.tally.stale() else { return };
+        let lines = block.start.max(self.filtered.low)..block.end.min(self.filtered.high);
+        let mut counts = Piece::default();
+        for (number, line) in ring.lines(lines) {
+            if self.filter.shows(line) {
+                counts.add(number, line);
+            }
+        }
+        self.tally.count_again(counts);
     }
 
     fn add_newer(&mut self, number: u64, found: bool, ring: &LineRing) {

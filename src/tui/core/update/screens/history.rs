@@ -56,6 +56,7 @@ impl Handler for HistoryScreen {
             }
             Action::ShowPipeline => show_topic(model, Topic::Pipeline),
             Action::OpenRow => return open_row(model).into(),
+            Action::ShowTime => return show_time(model).into(),
             _ => return Outcome::Ignored,
         }
         settle(model);
@@ -189,6 +190,35 @@ fn change_list(model: &mut Model, action: Action) {
     let nth = (panel.list as usize + step) % lists;
     panel.list = HistoryList::ALL[nth];
     panel.selected = Default::default();
+}
+
+/// Closes the page for the log, which shows the selected time if it holds it. Without a selected
+/// time, opens the selected row.
+fn show_time(model: &mut Model) -> Option<Effect> {
+    let Some(at) = model.panels.history.cursor else { return open_row(model) };
+    let end = at + model.panels.history.span.step();
+    let seconds = at.div_euclid(1000)..end.div_euclid(1000);
+    let height = model.log_height();
+    if model.panes.focused_mut().go_to_time(&seconds, &model.ring, height) {
+        model.screens.clear();
+        return None;
+    }
+    let time = |at: i64| model.moment(UtcMillis::from_epoch_millis(at));
+    let Some((oldest, newest)) = navigation::held(model) else {
+        model.notify("the log has no lines");
+        return None;
+    };
+    if end <= oldest || at > newest {
+        let says = format!("not in the log, which holds {} to {}", time(oldest), time(newest));
+        model.notify(says);
+        return None;
+    }
+    let says =
+        format!("no line from {} to {} is shown; this is the nearest one", time(at), time(end));
+    navigation::show_time(model, UtcMillis::from_epoch_millis(at));
+    model.screens.clear();
+    model.notify(says);
+    None
 }
 
 /// Traces the selected event, or shows only the selected project's lines.

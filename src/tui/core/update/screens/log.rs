@@ -9,7 +9,7 @@ use crate::keymap::Action;
 use crate::model::filter::StageSet;
 use crate::model::history::Topic;
 use crate::model::layout::{Layout, PanePlace, TABLE_MIN_HEIGHT};
-use crate::model::pane::{Direction, Position as At};
+use crate::model::pane::{Direction, MAX_ROWS, Position as At};
 use crate::model::panels::ProblemsPanel;
 use crate::model::screen::{Detail, LogScreen};
 use crate::model::{Amount, Flow, Model, Purpose};
@@ -18,7 +18,7 @@ use crate::playback::ReplayCommand;
 use crate::requests::Request;
 use crate::update::field;
 use crate::update::field::set_filter;
-use crate::update::{actions, mouse, navigation, panes, replay};
+use crate::update::{actions, mouse, navigation, panes, replay, timeline};
 use bklit_wire::debug_log::{Level, Stage};
 
 /// The columns of a stage's name in the table of figures.
@@ -26,15 +26,26 @@ const NAME_WIDTH: u16 = 15;
 
 impl Handler for LogScreen {
     fn act(model: &mut Model, action: Action, nth: usize) -> Outcome {
+        if timeline::act(model, action) {
+            return Outcome::Done(None);
+        }
         match action {
             Action::Pause if model.replay.is_some() => {
                 return Some(Effect::Replay(ReplayCommand::Toggle)).into();
             }
+            Action::ScrollLeft | Action::ScrollRight => {
+                scroll_sideways(model, action == Action::ScrollRight);
+            }
+            Action::SeekBack | Action::SeekOn if model.replay.is_none() => {
+                scroll_sideways(model, action == Action::SeekOn);
+            }
+            Action::Wrap => set_wraps(model, !model.pane().wraps()),
             Action::Slower | Action::Faster | Action::SeekBack | Action::SeekOn => {
                 return replay::act(model, action).into();
             }
             Action::Pause => pause(model),
             Action::Clear => clear(model),
+            Action::Timeline => timeline::toggle(model),
             Action::Unclear => unclear(model),
             Action::Figures => toggle_figures(model),
             Action::ZoomIn | Action::ZoomOut => {
@@ -85,8 +96,15 @@ impl Handler for LogScreen {
             Action::PageDown => pane.move_view(Direction::Newer, height, height),
             Action::HalfUp => pane.move_view(Direction::Older, height.div_ceil(2), height),
             Action::HalfDown => pane.move_view(Direction::Newer, height.div_ceil(2), height),
-            _ => pane.follow(),
+            _ => {
+                pane.follow();
+                model.timeline.deselect();
+            }
         }
+    }
+
+    fn back(model: &mut Model) -> bool {
+        timeline::leave(model)
     }
 
     fn poll(model: &mut Model) -> Option<Effect> {
@@ -123,6 +141,10 @@ impl Handler for LogScreen {
             }
             return actions::act(model, Action::ToggleStage, stage.index());
         }
+        if timeline::click(model, layout, at) {
+            return None;
+        }
+        timeline::leave(model);
         let place = pane_at(model, layout, at)?;
         let had_focus = model.panes.focus() == place.pane;
         model.panes.set_focus(place.pane);
@@ -174,10 +196,9 @@ fn pane_at(model: &Model, layout: &Layout, at: Position) -> Option<PanePlace> {
 fn line_at(model: &Model, place: &PanePlace, row: usize) -> Option<u64> {
     let pane = model.panes.get(place.pane);
     if let Some(held) = pane.held(&model.ring) {
-        return held.get(row).map(|(number, _)| *number);
+        return held.number_at(row);
     }
-    let shown = pane.window(place.lines.height.into()).range;
-    pane.index().range(shown).nth(row).copied()
+    pane.number_at(row, place.lines.height.into())
 }
 
 fn pause(model: &mut Model) {
@@ -245,6 +266,31 @@ fn toggle_figures(model: &mut Model) {
         model.notify(format!("more figures need at least {TABLE_MIN_HEIGHT} rows"));
     }
     model.settle_panes();
+}
+
+/// Wraps the focused pane's long lines, or cuts them off.
+pub(in crate::update) fn set_wraps(model: &mut Model, wraps: bool) {
+    model.panes.focused_mut().set_wraps(wraps);
+    let key = model.key(Action::ScrollRight);
+    model.notify(match wraps {
+        true => format!("long lines wrapped, at most {MAX_ROWS} rows"),
+        false => format!("long lines cut off; {key} scrolls to the right"),
+    });
+}
+
+fn scroll_sideways(model: &mut Model, right: bool) {
+    let (width, height) = (model.pane_width(model.panes.focus()), model.log_height());
+    let pane = model.panes.focused_mut();
+    if pane.wraps() {
+        let key = model.key(Action::Wrap);
+        return model.notify(format!("long lines are wrapped; {key} cuts them off"));
+    }
+    if !pane.scroll_sideways(right, &model.ring, width, height) {
+        model.notify(match right {
+            true => "this is the end of the longest line shown",
+            false => "this is the start of the lines",
+        });
+    }
 }
 
 fn change_stages(model: &mut Model, nth: usize, change: impl Fn(StageSet, Stage) -> StageSet) {

@@ -51,7 +51,7 @@ use crate::model::screen::{
 use crate::model::trace::Subject;
 use crate::model::{Model, panels};
 use crate::msg::Effect;
-pub(super) use log::forget_lines;
+pub(super) use log::{forget_lines, set_wraps};
 
 /// Whether a screen handled a key.
 pub(super) enum Outcome {

@@ -15,7 +15,7 @@ use crate::model::screen::LogScreen;
 use crate::model::{Flow, Link, Model};
 use crate::view::draw::{Segment, joined, put, styled};
 use crate::view::panel::Panel;
-use crate::view::{MAX_QUERY, figures, panel, panes};
+use crate::view::{MAX_QUERY, figures, panel, panes, timeline};
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::text;
 
@@ -26,6 +26,7 @@ impl Draw for LogScreen {
     fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
         figures::render(model, buf, layout);
         frame(model, buf, layout);
+        timeline::render(model, buf, layout);
         panes::render(model, buf, layout);
         None
     }
@@ -48,9 +49,15 @@ impl Draw for LogScreen {
 fn frame(model: &Model, buf: &mut Buffer, layout: &Layout) {
     let theme = model.options.theme;
     let height = layout.status.bottom() - layout.rule.y;
+    let title = if model.is_in_timeline() { "timeline" } else { "log" };
+    let right = cut_off(model, layout.rule.width);
     let panel = Panel {
-        title: vec![styled("log", theme.strong())],
-        right: cut_off(model, layout.rule.width),
+        title: vec![styled(title, theme.strong())],
+        right: if right.is_empty() && layout.timeline.is_some() {
+            timeline::title(model)
+        } else {
+            right
+        },
         focused: is_focused(model),
         joined: true,
     };

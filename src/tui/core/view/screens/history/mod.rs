@@ -42,7 +42,7 @@ impl Draw for HistoryScreen {
         match binding.action {
             Action::ZoomIn if panel.span() == Span::Minute => None,
             Action::ZoomOut if panel.span() == Span::Week => None,
-            Action::Later if panel.cursor.is_none() => None,
+            Action::Later | Action::ShowTime if panel.cursor.is_none() => None,
             Action::ShowPipeline if panel.topic() == Topic::Pipeline => None,
             _ => binding.hint,
         }
