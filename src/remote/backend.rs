@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, ORIGIN};
 use hyper::{Request, StatusCode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::client::{Client, cause};
@@ -13,7 +14,9 @@ use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::history::{History, HistoryQuery, MINUTE};
 use bklit_wire::live_view::LiveView;
 use bklit_wire::pause::{PauseRequest, Paused};
-use bklit_wire::queue::{BatchView, Changed, Chosen, FailedPage, QueueView};
+use bklit_wire::queue::{
+    BatchView, Changed, Chosen, EditRequest, Edited, FailedPage, QueueView,
+};
 use bklit_wire::refused::RefusedView;
 use bklit_wire::session_lookup::SessionTrace;
 use bklit_wire::time::UtcMillis;
@@ -83,6 +86,17 @@ impl RemoteBackend {
         self.send(Request::get(format!("{}{path}", self.base)), Bytes::new()).await
     }
 
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, String> {
+        let body = serde_json::to_vec(body).map_err(|error| error.to_string())?;
+        let request = Request::post(format!("{}{path}", self.base))
+            .header(CONTENT_TYPE, "application/json");
+        self.send(request, body.into()).await
+    }
+
     async fn send<T: DeserializeOwned>(
         &self,
         mut request: hyper::http::request::Builder,
@@ -144,19 +158,17 @@ impl Backend for RemoteBackend {
             Change::Retry => "retry",
             Change::Delete => "delete",
         };
-        let body = serde_json::to_vec(&Chosen { ids: ids.to_vec() });
-        let body = body.map_err(|error| error.to_string())?;
-        let request = Request::post(format!("{}/api/queue/failed/{what}", self.base))
-            .header(CONTENT_TYPE, "application/json");
-        let Changed { changed } = self.send(request, body.into()).await?;
+        let path = format!("/api/queue/failed/{what}");
+        let Changed { changed } = self.post(&path, &Chosen { ids: ids.to_vec() }).await?;
         Ok(changed)
     }
 
+    async fn edit(&self, request: &EditRequest) -> Result<Edited, String> {
+        self.post("/api/queue/failed/edit", request).await
+    }
+
     async fn pause(&self, request: &PauseRequest) -> Result<(), String> {
-        let body = serde_json::to_vec(request).map_err(|error| error.to_string())?;
-        let request = Request::post(format!("{}/api/queue/pause", self.base))
-            .header(CONTENT_TYPE, "application/json");
-        let _: Paused = self.send(request, body.into()).await?;
+        let _: Paused = self.post("/api/queue/pause", request).await?;
         Ok(())
     }
 

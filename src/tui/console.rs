@@ -11,9 +11,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::backend::Tasks;
+use super::backend::{BulkTask, Tasks};
 use super::clipboard::{self, Multiplexer};
 use super::display::Display;
+use super::editor::{Editor, suspend_with_editor};
 use super::input::{Input, Keyboard, Typed};
 use super::intake::Intake;
 use super::jobs::{self, JobOptions, Jobs};
@@ -37,10 +38,13 @@ const KEY_FRAME_TIME: Duration = Duration::from_millis(20);
 pub(super) struct Console {
     model: Model,
     display: Display,
-    keyboard: Keyboard,
+    /// `None` while an editor has the terminal.
+    keyboard: Option<Keyboard>,
+    editor: Option<Editor>,
     intake: Intake,
     /// Requests to the pipeline.
     tasks: Tasks,
+    bulk: BulkTask,
     player: Option<Player>,
     jobs: Jobs,
     /// The shortest time between two frames.
@@ -71,7 +75,7 @@ impl Console {
         let mut jobs = Jobs::new(JobOptions {
             alert_command: options.alerts.command,
             alerts_run_elsewhere: options.alerts_run_elsewhere,
-            data_dir: Some(options.data_dir),
+            data_dir: Some(options.data_dir.clone()),
             record_max_bytes: options.settings.record_max_bytes,
             source: options.source,
         });
@@ -96,9 +100,11 @@ impl Console {
         Ok(Self {
             model,
             display,
-            keyboard: Keyboard::start()?,
+            keyboard: Some(Keyboard::start()?),
+            editor: None,
             intake: Intake::new(stream),
-            tasks: Tasks::new(backend, &options.user),
+            bulk: BulkTask::new(backend.clone(), options.data_dir.clone()),
+            tasks: Tasks::new(backend, &options.user, options.data_dir),
             player,
             jobs,
             frame_time: Duration::from_secs(1) / options.settings.fps.max(1),
@@ -123,13 +129,11 @@ impl Console {
             let ended = tokio::select! {
                 biased;
                 () = stop.cancelled() => Some(ConsoleEnd::Shutdown),
-                input = self.keyboard.next() => self.take_input(input)?,
+                input = next_input(&mut self.keyboard) => self.take_input(input)?,
                 Some(()) = self.stop_requested.recv() => self.suspend().await?,
-                Some(()) = self.continued.recv() => {
-                    terminal::resume()?;
-                    self.resize()?
-                }
-                Some(()) = self.resized.recv() => self.resize()?,
+                Some(()) = self.continued.recv() => self.resume()?,
+                Some(()) = self.resized.recv(), if self.editor.is_none() => self.resize()?,
+                edited = next_edited(&mut self.editor) => self.take_edited(edited)?,
                 written = self.display.written() => {
                     written?;
                     None
@@ -140,6 +144,7 @@ impl Console {
                 }
                 _ = self.tick.tick() => self.tick()?,
                 answer = self.tasks.next() => self.update(Msg::Answer(answer))?,
+                report = self.bulk.next() => self.update(Msg::Report(Report::Bulk(report)))?,
                 report = self.jobs.report() => self.update(Msg::Report(report))?,
                 // Slices and messages take turns, so neither starves the other.
                 () = std::future::ready(()), if works_first => self.work().await?,
@@ -177,6 +182,9 @@ impl Console {
     /// When the next frame is due, if there is one and the screen is ready. The effect of a key is
     /// shown sooner than new messages.
     fn next_frame(&self) -> Option<Instant> {
+        if self.editor.is_some() {
+            return None;
+        }
         if !self.display.is_ready() || !(self.is_stale || self.model.needs_redraw()) {
             return None;
         }
@@ -212,8 +220,45 @@ impl Console {
         self.update(Msg::Resize(columns, rows))
     }
 
+    /// Hands the terminal to the editor.
+    fn edit(&mut self, text: &str) -> io::Result<Option<ConsoleEnd>> {
+        if let Some(keyboard) = self.keyboard.take() {
+            keyboard.end();
+        }
+        terminal::lend();
+        match Editor::start(text) {
+            Ok(editor) => {
+                self.editor = Some(editor);
+                Ok(None)
+            }
+            Err(why) => self.take_edited(Err(why)),
+        }
+    }
+
+    /// Takes the terminal again.
+    fn take_edited(&mut self, edited: Result<String, String>) -> io::Result<Option<ConsoleEnd>> {
+        self.editor = None;
+        terminal::resume()?;
+        self.keyboard = Some(Keyboard::start()?);
+        let end = self.resize()?;
+        Ok(end.or(self.update(Msg::Report(Report::Edited(edited)))?))
+    }
+
+    fn resume(&mut self) -> io::Result<Option<ConsoleEnd>> {
+        if self.editor.is_some() {
+            // The editor goes on, too.
+            return Ok(None);
+        }
+        terminal::resume()?;
+        self.resize()
+    }
+
     async fn suspend(&mut self) -> io::Result<Option<ConsoleEnd>> {
         if !terminal::can_suspend() {
+            return Ok(None);
+        }
+        if self.editor.is_some() {
+            suspend_with_editor();
             return Ok(None);
         }
         terminal::suspend();
@@ -247,6 +292,9 @@ impl Console {
             Effect::Bell => self.append(b"\x07"),
             Effect::Redraw => return self.resize(),
             Effect::Ask(request) => self.tasks.ask(request),
+            Effect::Edit(text) => return self.edit(&text),
+            Effect::Bulk(plan) => self.bulk.begin(plan),
+            Effect::StopBulk => self.bulk.stop(),
             Effect::Replay(command) => {
                 if let Some(player) = &self.player {
                     player.command(command);
@@ -265,6 +313,22 @@ impl Console {
     fn append(&mut self, bytes: &[u8]) {
         self.display.append(bytes);
         self.is_stale = true;
+    }
+}
+
+/// The next input; pending forever while nothing is read. Cancel-safe.
+async fn next_input(keyboard: &mut Option<Keyboard>) -> Input {
+    match keyboard {
+        Some(keyboard) => keyboard.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the editor left; pending forever without one. Cancel-safe.
+async fn next_edited(editor: &mut Option<Editor>) -> Result<String, String> {
+    match editor {
+        Some(editor) => editor.edited().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -10,6 +10,7 @@ use bklit_adapters::redis::connection::RedisServer as Server;
 use bklit_adapters::redis::queue::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
 use bklit_pipeline::queue::{NewItem, Order, Queue, QueueError, QueueStats, Rejected};
 use bklit_wire::event::QueuedEvent;
+use bklit_wire::queue::Edit;
 
 use crate::support::redis::{LEASE, event, ids, server_at};
 use crate::support::servers::{Kind, RedisServer};
@@ -165,7 +166,11 @@ async fn operations_on_items_and_batches_find_their_list() {
     let of = |items: Vec<&bklit_pipeline::queue::FailedItem>| -> Vec<String> {
         items.into_iter().map(|item| item.id.clone()).collect()
     };
-    assert_eq!(tool.retry_failed(&of(retried)).await.unwrap(), 2);
+    let of_edited = |n: usize| Edit { id: retried[n].id.clone(), body: retried[n].body.clone() };
+    let wrong = Edit { body: "{}".into(), ..of_edited(1) };
+    let edited = tool.retry_edited(&[of_edited(0), wrong]).await.unwrap();
+    assert_eq!((edited.changed, &edited.invalid[0].id), (1, &retried[1].id));
+    assert_eq!(tool.retry_failed(&of(retried)).await.unwrap(), 1, "the other one");
     assert_eq!(tool.delete_failed(&of(deleted)).await.unwrap(), 2);
     let mut rest = drain(&other).await;
     rest.sort();

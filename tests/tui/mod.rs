@@ -15,6 +15,7 @@ mod problems;
 mod processes;
 mod properties;
 mod regressions;
+mod repair;
 mod sessions;
 mod shell;
 mod snapshots;

@@ -57,6 +57,7 @@ enum Handler {
     Failed,
     Refused,
     Change(Change),
+    Edit,
     Pause,
     Tracker,
     Playground,
@@ -116,6 +117,7 @@ pub const ROUTES: &[Route] = &[
     route("/api/queue/pause", POST, Access::Admin, Handler::Pause),
     route("/api/queue/failed/retry", POST, Access::Admin, Handler::Change(Change::Retry)),
     route("/api/queue/failed/delete", POST, Access::Admin, Handler::Change(Change::Delete)),
+    route("/api/queue/failed/edit", POST, Access::Admin, Handler::Edit),
 ];
 
 impl Route {
@@ -204,6 +206,7 @@ async fn dispatch(
         Handler::Failed => queue_api::failed(peer, &head).await,
         Handler::Refused => refused_api::list(peer, &head),
         Handler::Change(change) => queue_api::change(peer, change, &head, body).await,
+        Handler::Edit => queue_api::edit(peer, &head, body).await,
         Handler::Pause => queue_api::pause(peer, &head, body).await,
         Handler::Tracker => Ok(tracker::script(&head)),
         Handler::Playground => playground::page(peer, &head).await,

@@ -1,10 +1,12 @@
 //! Work done outside the console's loop. Each job runs in its own thread or child process and sends
 //! a [`Report`] with its result.
 //!
+//! - `aside`: a file that appears once it is complete
 //! - `export`: writes an export's file
 //! - `files`: lists directories for completion, saves filters and what was typed
 //! - `record`: records messages
 
+mod aside;
 mod export;
 mod files;
 mod record;
@@ -18,6 +20,7 @@ use bklit_alerts::{Alert, Kind, State};
 use bklit_console_core::msg::{Job, Report};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::time::UtcMillis;
+pub(crate) use aside::Aside;
 use export::Exporter;
 pub use files::{saved_filters, saved_histories};
 use record::Recorder;

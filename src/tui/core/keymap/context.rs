@@ -17,6 +17,8 @@ pub enum Context {
     Queue,
     /// One failed event in full.
     Failed,
+    /// Edited failed events.
+    Edit,
     /// One batch in flight in full.
     Batch,
     /// Current visitors.
@@ -41,7 +43,7 @@ pub enum Context {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Log,
         Self::Detail,
         Self::Help,
@@ -49,6 +51,7 @@ impl Context {
         Self::Projects,
         Self::Queue,
         Self::Failed,
+        Self::Edit,
         Self::Batch,
         Self::Live,
         Self::Verify,
@@ -71,6 +74,7 @@ impl Context {
             Self::Projects => "projects",
             Self::Queue => "queue",
             Self::Failed => "failed event",
+            Self::Edit => "edited event",
             Self::Batch => "batch",
             Self::Live => "live",
             Self::Verify => "verify",

@@ -71,6 +71,8 @@ pub struct Layout {
     pub status: Rect,
     /// A line in full next to the log, with its upper border.
     pub detail: Option<Rect>,
+    /// The change of many failed events in progress; empty without one.
+    pub bulk: Rect,
     /// The alerts; empty without any.
     pub alerts: Rect,
     /// Keys, or a message about the text in the field.
@@ -84,6 +86,8 @@ pub struct Wanted {
     pub amount: Amount,
     /// The number of alerts.
     pub alerts: usize,
+    /// Whether many failed events are being changed.
+    pub bulk: bool,
     /// Whether a line is shown in full next to the log, if there is space.
     pub detail: bool,
 }
@@ -116,9 +120,11 @@ impl Layout {
             within(rows(TABLE_ROWS))
         });
         let rule = rows(1);
-        let used = rule.bottom() - area.y + alert_rows + 2;
+        let bulk_rows = u16::from(wanted.bulk);
+        let used = rule.bottom() - area.y + alert_rows + bulk_rows + 2;
         let log = rows(area.height - used);
-        let (status, alerts, hints) = (rows(1), rows(alert_rows), rows(1));
+        let (status, bulk) = (rows(1), rows(bulk_rows));
+        let (alerts, hints) = (rows(alert_rows), rows(1));
         let figures = Rect { height: rule.y - border.y, ..border };
         let table_and_queue = table.map(|table| beside(table, area.width));
         let mut layout = Self {
@@ -132,6 +138,7 @@ impl Layout {
             log: within(log),
             status,
             detail: None,
+            bulk,
             alerts,
             hints,
         };
@@ -228,6 +235,7 @@ impl Model {
         Wanted {
             amount: self.amount,
             alerts: self.alerts.banners().len(),
+            bulk: self.bulk.is_some(),
             // Over another view, a line covers it.
             detail: self.screens.len() == 1 && self.shown::<Detail>().is_some(),
         }
@@ -308,7 +316,8 @@ mod tests {
     use super::*;
 
     fn of(width: u16, height: u16, amount: Amount, alerts: usize, detail: bool) -> Layout {
-        Layout::of(Rect::new(0, 0, width, height), Wanted { amount, alerts, detail }).unwrap()
+        let wanted = Wanted { amount, alerts, bulk: false, detail };
+        Layout::of(Rect::new(0, 0, width, height), wanted).unwrap()
     }
 
     #[test]
@@ -356,7 +365,7 @@ mod tests {
 
     #[test]
     fn too_small_is_too_small() {
-        let wanted = Wanted { amount: Amount::All, alerts: 0, detail: false };
+        let wanted = Wanted { amount: Amount::All, alerts: 0, bulk: false, detail: false };
         for (width, height) in [(0, 0), (1, 1), (59, 80), (250, 14)] {
             assert_eq!(Layout::of(Rect::new(0, 0, width, height), wanted), None);
         }

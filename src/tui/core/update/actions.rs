@@ -1,7 +1,7 @@
 //! Actions of the key table, for screens that do not override them.
 
 use super::screens::{self, Outcome, Selection, history, session, trace};
-use super::{alerts, field, mouse, palette, prompt};
+use super::{alerts, bulk, field, mouse, palette, prompt};
 use crate::keymap::Action;
 use crate::model::filter::Condition;
 use crate::model::pane::Visit;
@@ -62,6 +62,7 @@ fn act_anywhere(model: &mut Model, action: Action) -> Option<Effect> {
         Action::Mouse => return mouse::toggle(model),
         Action::Palette => palette::open(model),
         Action::Acknowledge => alerts::acknowledge(model),
+        Action::StopBulk => return bulk::stop(model),
         Action::Trace => return trace::open(model),
         Action::Session => return session::open(model),
         Action::History => return history::open(model, None),

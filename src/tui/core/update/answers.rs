@@ -1,7 +1,6 @@
 //! Answers of the pipeline.
 
-use super::prompt;
-use super::screens::{batch, problems, queue, session, settle, trace};
+use super::screens::{batch, edit, problems, queue, session, settle, trace};
 use crate::model::Model;
 use crate::msg::Effect;
 use crate::requests::Answer;
@@ -33,11 +32,9 @@ pub(super) fn take(model: &mut Model, answer: Answer) -> Option<Effect> {
             session::take(model, &id, &answer);
             return None;
         }
+        Answer::EditChecked(body, result) => edit::checked(model, &body, result),
+        Answer::Edited(result) => return edit::retried(model, result),
         Answer::Changed(change, result) => return queue::changed(model, change, result),
-        Answer::Exported(result) => {
-            prompt::exported(model, result);
-            return None;
-        }
     }
     settle(model);
     None

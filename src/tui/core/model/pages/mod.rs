@@ -2,10 +2,12 @@
 //! so they are part of the model; the view only draws them.
 //!
 //! - `detail`: one line in full
+//! - `edit`: edited failed events
 //! - `failed`: one failed event in full
 //! - `help`: keys and commands
 
 mod detail;
+mod edit;
 mod failed;
 mod help;
 
