@@ -139,9 +139,7 @@ pub fn watch_signals(
 
 async fn next(interrupt: &mut Signal, terminate: &mut Signal, hang_up: &mut Option<Signal>) -> i32 {
     // While an editor has the terminal, Ctrl-C there is not meant for this process.
-    let interrupted = async {
-        while interrupt.recv().await.is_some() && terminal::is_lent() {}
-    };
+    let interrupted = async { while interrupt.recv().await.is_some() && terminal::is_lent() {} };
     let hang_up = async {
         match hang_up {
             Some(hang_up) => hang_up.recv().await,

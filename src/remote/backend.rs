@@ -14,9 +14,7 @@ use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::history::{History, HistoryQuery, MINUTE};
 use bklit_wire::live_view::LiveView;
 use bklit_wire::pause::{PauseRequest, Paused};
-use bklit_wire::queue::{
-    BatchView, Changed, Chosen, EditRequest, Edited, FailedPage, QueueView,
-};
+use bklit_wire::queue::{BatchView, Changed, Chosen, EditRequest, Edited, FailedPage, QueueView};
 use bklit_wire::refused::RefusedView;
 use bklit_wire::session_lookup::SessionTrace;
 use bklit_wire::time::UtcMillis;
@@ -92,8 +90,8 @@ impl RemoteBackend {
         body: &(impl Serialize + Sync),
     ) -> Result<T, String> {
         let body = serde_json::to_vec(body).map_err(|error| error.to_string())?;
-        let request = Request::post(format!("{}{path}", self.base))
-            .header(CONTENT_TYPE, "application/json");
+        let request =
+            Request::post(format!("{}{path}", self.base)).header(CONTENT_TYPE, "application/json");
         self.send(request, body.into()).await
     }
 

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::backend::{BulkTask, Tasks};
 use super::clipboard::{self, Multiplexer};
 use super::display::Display;
-use super::editor::{Editor, suspend_with_editor};
-use super::input::{Input, Keyboard, Typed};
+use super::editor::{self, Editor};
+use super::input::{self, Input, Keyboard, Typed};
 use super::intake::Intake;
 use super::jobs::{self, JobOptions, Jobs};
 use super::replay::Player;
@@ -129,11 +129,11 @@ impl Console {
             let ended = tokio::select! {
                 biased;
                 () = stop.cancelled() => Some(ConsoleEnd::Shutdown),
-                input = next_input(&mut self.keyboard) => self.take_input(input)?,
+                input = input::next(&mut self.keyboard) => self.take_input(input)?,
                 Some(()) = self.stop_requested.recv() => self.suspend().await?,
                 Some(()) = self.continued.recv() => self.resume()?,
                 Some(()) = self.resized.recv(), if self.editor.is_none() => self.resize()?,
-                edited = next_edited(&mut self.editor) => self.take_edited(edited)?,
+                edited = editor::edited(&mut self.editor) => self.take_edited(edited)?,
                 written = self.display.written() => {
                     written?;
                     None
@@ -258,7 +258,7 @@ impl Console {
             return Ok(None);
         }
         if self.editor.is_some() {
-            suspend_with_editor();
+            editor::suspend();
             return Ok(None);
         }
         terminal::suspend();
@@ -313,22 +313,6 @@ impl Console {
     fn append(&mut self, bytes: &[u8]) {
         self.display.append(bytes);
         self.is_stale = true;
-    }
-}
-
-/// The next input; pending forever while nothing is read. Cancel-safe.
-async fn next_input(keyboard: &mut Option<Keyboard>) -> Input {
-    match keyboard {
-        Some(keyboard) => keyboard.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// What the editor left; pending forever without one. Cancel-safe.
-async fn next_edited(editor: &mut Option<Editor>) -> Result<String, String> {
-    match editor {
-        Some(editor) => editor.edited().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -29,7 +29,8 @@ pub fn command(variable: impl Fn(&str) -> Option<String>) -> Result<String, Stri
         return Ok(editor);
     }
     let path = variable("PATH").unwrap_or_default();
-    let is_installed = |name: &&str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
+    let is_installed =
+        |name: &&str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
     let found = DEFAULTS.into_iter().find(is_installed);
     found.map(str::to_owned).ok_or_else(|| "no editor: set EDITOR, as in EDITOR=vim".to_owned())
 }
@@ -126,7 +127,7 @@ impl Editor {
     }
 
     /// Waits for the edited text. Cancel-safe.
-    pub(crate) async fn edited(&mut self) -> Result<String, String> {
+    async fn edited(&mut self) -> Result<String, String> {
         (&mut self.edited).await.unwrap_or_else(|_| Err("the editor was lost".to_owned()))
     }
 }
@@ -147,8 +148,16 @@ impl Drop for Editor {
     }
 }
 
+/// What the editor left; pending forever without one. Cancel-safe.
+pub(crate) async fn edited(editor: &mut Option<Editor>) -> Result<String, String> {
+    match editor {
+        Some(editor) => editor.edited().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Stops this process, as the editor was by Ctrl-Z. The terminal is the editor's, so it stays as it is.
-pub(crate) fn suspend_with_editor() {
+pub(crate) fn suspend() {
     let _ = kill_process(rustix::process::getpid(), Signal::STOP);
 }
 
@@ -191,7 +200,10 @@ mod tests {
     #[test]
     fn a_text_is_edited_in_a_private_file() {
         assert_eq!(edited_by("sed -i s/a/b/", "a\na"), Ok("b\nb".to_owned()));
-        let modes = edited_by("f() { stat -c %a \"$1\" \"${1%/*}\" >\"$1.new\"; mv \"$1.new\" \"$1\"; }; f", "");
+        let modes = edited_by(
+            "f() { stat -c %a \"$1\" \"${1%/*}\" >\"$1.new\"; mv \"$1.new\" \"$1\"; }; f",
+            "",
+        );
         assert_eq!(modes, Ok("600\n700".to_owned()));
         assert_eq!(edited_by("true", "{\n}"), Ok("{\n}".to_owned()));
     }

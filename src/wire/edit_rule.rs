@@ -122,7 +122,9 @@ fn path(text: &str) -> Result<(Vec<String>, &str), String> {
     loop {
         let end = match rest.as_bytes() {
             [b'"', ..] => end_of_string(rest.as_bytes(), 0),
-            _ => rest.find(|c: char| matches!(c, '.' | '=') || c.is_whitespace()).unwrap_or(rest.len()),
+            _ => rest
+                .find(|c: char| matches!(c, '.' | '=') || c.is_whitespace())
+                .unwrap_or(rest.len()),
         };
         let (name, after) = rest.split_at(end);
         let name = match name.strip_prefix('"') {
@@ -210,7 +212,9 @@ mod tests {
     #[test]
     fn a_mistake_is_explained() {
         let error = |rule: &str| rule.parse::<EditRule>().unwrap_err();
-        for rule in ["", "set", "set x", "set x =", "drop x", "remove x y", "set = 1", "set a..b = 1"] {
+        for rule in
+            ["", "set", "set x", "set x =", "drop x", "remove x y", "set = 1", "set a..b = 1"]
+        {
             assert!(error(rule).contains("set FIELD = JSON"), "{rule}: {}", error(rule));
         }
         assert_eq!(

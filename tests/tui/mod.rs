@@ -2,6 +2,7 @@
 
 mod asking;
 mod console;
+mod edits;
 mod feed;
 mod hints;
 mod history;

@@ -198,7 +198,7 @@ fn a_group_is_retried_after_a_question() {
     assert_eq!((plan.known.count, plan.total), (3, 47));
     console.keys("D");
     assert_says(&console, "is still in progress");
-    let progress = Progress { seen: 47, chosen: 5, done: 5 };
+    let progress = Progress { seen: 47, chosen: 5, done: 5, invalid: 0 };
     let report = BulkReport { progress, end: Some(End::Done(None)) };
     console.send(Msg::Report(Report::Bulk(report)));
     assert_says(&console, "5 events put back into the queue");
@@ -220,7 +220,7 @@ fn a_group_is_exported_its_failed_events_or_its_lines() {
     assert_says(&console, "failed-20260131");
     let plan = planned(console.code(KeyCode::Enter));
     assert!(matches!(plan.deed, Deed::Export(_)), "{plan:?}");
-    let progress = Progress { seen: 47, chosen: 3, done: 3 };
+    let progress = Progress { seen: 47, chosen: 3, done: 3, invalid: 0 };
     let report = BulkReport { progress, end: Some(End::Done(Some("x".into()))) };
     console.send(Msg::Report(Report::Bulk(report)));
     select(&mut console, "body: not UTF-8");

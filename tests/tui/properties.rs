@@ -107,6 +107,7 @@ fn any_report() -> impl Strategy<Value = Report> {
         any::<(String, Vec<String>)>().prop_map(|(dir, names)| Report::Files { dir, names }),
         any::<String>().prop_map(Report::Notice),
         any_bulk_report().prop_map(Report::Bulk),
+        any::<Result<String, String>>().prop_map(Report::Edited),
     ]
 }
 
@@ -116,9 +117,9 @@ fn any_bulk_report() -> impl Strategy<Value = BulkReport> {
         Just(End::Stopped),
         any::<String>().prop_map(End::Failed),
     ];
-    let progress = any::<[u64; 3]>();
-    (progress, prop::option::of(end)).prop_map(|([seen, chosen, done], end)| BulkReport {
-        progress: Progress { seen, chosen, done },
+    let progress = any::<[u64; 4]>();
+    (progress, prop::option::of(end)).prop_map(|([seen, chosen, done, invalid], end)| BulkReport {
+        progress: Progress { seen, chosen, done, invalid },
         end,
     })
 }

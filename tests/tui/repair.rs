@@ -30,7 +30,8 @@ fn with_many() -> (Daemon, Pty, tempfile::TempDir) {
 fn suspend_on_the_way(daemon: &Daemon, pty: &Pty) {
     pty.wait_for("progress", |screen| {
         let contents = screen.contents();
-        contents.contains(" of 20,000 ·") && !contents.contains(": 0 of")
+        let is_begun = contents.contains("RUNNING") && contents.contains(" of 20,000");
+        is_begun && !contents.contains(" 0 of 20,000")
     });
     daemon.signal(Signal::STOP);
 }
@@ -46,7 +47,9 @@ fn many_failed_events_are_retried_with_progress_and_stopped_on_the_way() {
     pty.send("R20000\r");
     suspend_on_the_way(&daemon, &pty);
     pty.send("K");
-    pty.wait_for("that it stops", |screen| screen.contents().contains("stop"));
+    pty.wait_for("that it stops", |screen| {
+        ["stopping", "stopped"].iter().any(|text| screen.contents().contains(text))
+    });
     daemon.signal(Signal::CONT);
     pty.wait_for_text("events put back into the queue, stopped");
     let (waiting, failed) = counts(&daemon);
@@ -57,12 +60,10 @@ fn many_failed_events_are_retried_with_progress_and_stopped_on_the_way() {
     // The rest, by its reason, although not all of it is loaded.
     pty.send("P");
     pty.wait_for_text("too large");
-    pty.wait_for_text("not");
     pty.send("r");
     pty.wait_for_text("Type retry:");
     pty.send("retry\r");
     eventually(DEADLINE, "all wait", || counts(&daemon) == (MANY as u64, 0));
-    pty.wait_for_text("No warnings");
     pty.send("\x03");
     assert_eq!(pty.wait_for_exit(), Ok(0));
     pty.assert_restored();
@@ -74,9 +75,9 @@ fn a_daemon_that_dies_on_the_way_leaves_each_event_in_one_place() {
     pty.send("D20000\r");
     suspend_on_the_way(&daemon, &pty);
     daemon.kill9();
-    pty.wait_for_text(" deleted before");
+    pty.wait_for_text(" deleted, then: ");
     let contents = pty.contents();
-    let said = contents.lines().find(|row| row.contains(" deleted before")).unwrap();
+    let said = contents.lines().find(|row| row.contains(" deleted, then: ")).unwrap();
     let said = said.split(" of 20,000").next().unwrap().rsplit(' ').next().unwrap();
     let said: u64 = said.replace(',', "").parse().unwrap();
     let daemon = daemon.restart();

@@ -405,12 +405,12 @@ fn retry(nth: usize) -> Option<Effect> {
 }
 
 fn progress(done: u64) -> Msg {
-    let progress = Progress { seen: done, chosen: done, done };
+    let progress = Progress { seen: done, chosen: done, done, invalid: 0 };
     Msg::Report(Report::Bulk(BulkReport { progress, end: None }))
 }
 
 fn ended(done: u64, end: End) -> Msg {
-    let progress = Progress { seen: done, chosen: done, done };
+    let progress = Progress { seen: done, chosen: done, done, invalid: 0 };
     Msg::Report(Report::Bulk(BulkReport { progress, end: Some(end) }))
 }
 
@@ -437,6 +437,9 @@ fn the_progress_is_shown_with_the_key_that_stops_it() {
     let screen = console.screen();
     let says = "retrying failed events: 41,200 of 100,000 · 8.2 k/s";
     assert!(screen.contains(says) && screen.contains(" K stops "), "on each screen\n{screen}");
+    assert_eq!(console.keys("q"), None);
+    let says = "retrying failed events, quitting stops that; q again quits";
+    assert!(console.screen().contains(says), "{}", console.screen());
     assert_eq!(console.keys("K"), Some(Effect::StopBulk));
     assert!(console.screen().contains("stopping"), "{}", console.screen());
     assert_eq!(console.send(ended(41_700, End::Stopped)), None, "nobody looks at the queue");

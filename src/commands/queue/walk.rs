@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::cli::FilterArgs;
 use bklit_pipeline::queue::{Order, Page, Queue};
-use bklit_wire::queue::{EventView, FailedView};
 use bklit_wire::queue::MAX_PAGE;
+use bklit_wire::queue::{EventView, FailedView};
 use bklit_wire::time::UtcMillis;
 
 /// Which list.

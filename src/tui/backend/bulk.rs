@@ -55,7 +55,8 @@ impl BulkTask {
         if self.running.is_some() {
             return;
         }
-        let (sender, reports) = watch::channel(BulkReport { progress: Progress::default(), end: None });
+        let (sender, reports) =
+            watch::channel(BulkReport { progress: Progress::default(), end: None });
         let (backend, stop) = (self.backend.clone(), CancellationToken::new());
         let mut work = Work {
             plan,
@@ -221,7 +222,8 @@ impl Work {
             edits.push(Edit { id: item.id.clone(), body });
             originals.push(item);
             if bytes >= EDIT_BYTES {
-                let (originals, edits) = (std::mem::take(&mut originals), std::mem::take(&mut edits));
+                let (originals, edits) =
+                    (std::mem::take(&mut originals), std::mem::take(&mut edits));
                 self.send(backend, originals, edits).await?;
                 bytes = 0;
             }

@@ -91,11 +91,7 @@ fn failure(request: &Request) -> Failure {
 
 impl Tasks {
     /// Creates it without any requests.
-    pub(crate) fn new(
-        backend: Option<Arc<dyn Backend>>,
-        who: &str,
-        data_dir: PathBuf,
-    ) -> Self {
+    pub(crate) fn new(backend: Option<Arc<dyn Backend>>, who: &str, data_dir: PathBuf) -> Self {
         let data_dir = data_dir.into();
         Self { backend, who: who.into(), data_dir, running: [const { None }; KINDS] }
     }
@@ -106,10 +102,7 @@ impl Tasks {
         let place = &mut self.running[kind(&request)];
         let is_latest = matches!(
             request,
-            Request::Batch(_)
-                | Request::Event(_)
-                | Request::Session { .. }
-                | Request::CheckEdit(_)
+            Request::Batch(_) | Request::Event(_) | Request::Session { .. } | Request::CheckEdit(_)
         );
         if let (Some((task, _)), true) = (&place, is_latest) {
             // For these the latest counts: the reader has moved on.

@@ -74,6 +74,14 @@ impl Keyboard {
     }
 }
 
+/// The next input; pending forever while nothing is read. Cancel-safe.
+pub async fn next(keyboard: &mut Option<Keyboard>) -> Input {
+    match keyboard {
+        Some(keyboard) => keyboard.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Returns when the receiver is gone; an error if the terminal is gone.
 fn read_keys(woken: &PipeReader, sender: &mpsc::Sender<Input>) -> io::Result<()> {
     let stdin = rustix::stdio::stdin();

@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
+pub(crate) use aside::Aside;
 use bklit_alerts::command::Runner;
 use bklit_alerts::{Alert, Kind, State};
 use bklit_console_core::msg::{Job, Report};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::time::UtcMillis;
-pub(crate) use aside::Aside;
 use export::Exporter;
 pub use files::{saved_filters, saved_histories};
 use record::Recorder;

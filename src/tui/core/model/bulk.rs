@@ -114,7 +114,7 @@ impl Bulk {
             (End::Failed(why), Deed::Export(_)) => format!("not exported: {why}"),
             (End::Failed(why), _) if done == 0 => format!("cannot {}: {why}", deed.verb()),
             (End::Failed(why), _) => {
-                format!("{why}; {} {} before{looked}", self.amount(), deed.done())
+                format!("{} {}{invalid}, then: {why}{looked}", self.amount(), deed.done())
             }
         }
     }
@@ -144,9 +144,8 @@ mod tests {
 
     #[test]
     fn events_are_chosen_by_text_reason_or_mark_and_not_if_they_failed_later() {
-        let chooses = |which: &Which, item: &FailedView| {
-            Chooser::new(&plan(which.clone(), 5)).chooses(item)
-        };
+        let chooses =
+            |which: &Which, item: &FailedView| Chooser::new(&plan(which.clone(), 5)).chooses(item);
         let with = Which::With("larg".into());
         assert!(chooses(&with, &item("x", "Too LARGE", 5)));
         assert!(!chooses(&with, &item("x", "Too LARGE", 6)), "it failed after the question");
@@ -170,15 +169,17 @@ mod tests {
     fn the_result_says_what_was_done() {
         let bulk = |deed: Deed, known: Known, (seen, chosen, done): (u64, u64, u64)| Bulk {
             progress: Progress { seen, chosen, done, invalid: 0 },
-            ..Bulk::new(Plan { deed, known, total: 100_000, ..plan(Which::With("".into()), 0) },
-                UtcMillis::MIN)
+            ..Bulk::new(
+                Plan { deed, known, total: 100_000, ..plan(Which::With("".into()), 0) },
+                UtcMillis::MIN,
+            )
         };
         let exact = Known { count: 100_000, is_exact: true };
         let some = Known { count: 5_000, is_exact: false };
         let half = || bulk(Deed::Retry, exact, (41_500, 41_500, 41_200));
         let says = "41,200 of 100,000 events put back into the queue, stopped";
         assert_eq!(half().outcome(&End::Stopped), says);
-        let says = "no answer; 41,200 of 100,000 events put back into the queue before";
+        let says = "41,200 of 100,000 events put back into the queue, then: no answer";
         assert_eq!(half().outcome(&End::Failed("no answer".into())), says);
         let group = bulk(Deed::Delete, some, (62_000, 7, 7));
         let says = "7 events deleted, stopped (62,000 of 100,000 failed events looked through)";

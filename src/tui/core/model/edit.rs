@@ -72,9 +72,10 @@ impl EditScreen {
 
     /// The preview of a rule.
     pub fn many(plan: Plan, preview: Preview) -> Self {
-        let compared = preview.samples.iter().map(|sample| {
-            diff(&editable(&sample.item.body), &editable(&sample.edited))
-        });
+        let compared = preview
+            .samples
+            .iter()
+            .map(|sample| diff(&editable(&sample.item.body), &editable(&sample.edited)));
         let diffs = compared.collect();
         Self { edit: Edit::Many { plan, preview, diffs }, scroll: 0 }
     }

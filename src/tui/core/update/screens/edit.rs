@@ -67,11 +67,11 @@ fn again(model: &mut Model) -> Option<Effect> {
             model.edited = Some(Box::new(item));
             Some(Effect::Edit(text))
         }
-        Edit::Many { plan, .. } => {
+        Edit::Many { plan, preview, .. } => {
             let (which, rule) = (plan.which.clone(), plan.deed.rule_text());
-            let (count, is_exact) = (plan.known.count, false);
+            let known = Known { count: preview.chosen, is_exact: true };
             model.screens.pop();
-            prompt::open(model, PromptPurpose::Rule(which, Known { count, is_exact }), rule);
+            prompt::open(model, PromptPurpose::Rule(which, known), rule);
             None
         }
     }
@@ -157,7 +157,9 @@ pub(in crate::update) fn retried(
     let (result, state) = match result {
         Ok(KeptEdit { edited: Edited { changed: 0, invalid }, .. }) => {
             match invalid.into_iter().next() {
-                Some(invalid) => ("not retried".to_owned(), Some(EditState::Invalid(invalid.error))),
+                Some(invalid) => {
+                    ("not retried".to_owned(), Some(EditState::Invalid(invalid.error)))
+                }
                 None => (queue::GONE.to_owned(), None),
             }
         }

@@ -10,9 +10,7 @@ impl Handler for FailedDetail {
     fn act(model: &mut Model, action: Action, _nth: usize) -> Outcome {
         let id = model.shown::<Self>().map(|shown| shown.item.id.clone());
         match action {
-            Action::RetryOne | Action::DeleteOne => {
-                queue::change_one(model, action, id).into()
-            }
+            Action::RetryOne | Action::DeleteOne => queue::change_one(model, action, id).into(),
             Action::EditOne => {
                 let item = model.shown::<Self>().map(|shown| shown.item.clone());
                 edit::edit_one(model, item).into()

@@ -158,9 +158,7 @@ fn change(model: &mut Model, action: Action) {
 fn export(model: &mut Model) {
     let (of, name) = match (model.panels.problems.selected(), failed_of(model)) {
         (None, _) => return model.notify(NONE),
-        (_, Some((which, known))) => {
-            (ExportOf::Failed(which, known), "failed-%Y%m%d-%H%M%S.jsonl")
-        }
+        (_, Some((which, known))) => (ExportOf::Failed(which, known), "failed-%Y%m%d-%H%M%S.jsonl"),
         (Some(Problem { key: ProblemKey::Lines(key), .. }), None) => {
             let filter = Filter::of_group(key.clone());
             (ExportOf::Lines(Box::new(filter)), "problem-%Y%m%d-%H%M%S.jsonl")
