@@ -39,6 +39,16 @@ fn check(console: &mut Console, asked: Option<Effect>, error: Option<&str>) -> E
     edit
 }
 
+/// Shows an edited event with many differences.
+pub(super) fn open_long(console: &mut Console) {
+    let mut large = snapshot(1);
+    large.failed[0].body = format!("{{\"big\":{:?}}}", (0..200).collect::<Vec<_>>());
+    large.failed[0].event.event_id = Some("evt_1".into());
+    open_queue(console, Ok(large));
+    let asked = edit(console, "1", "7");
+    check(console, asked, None);
+}
+
 fn valid(width: u16, height: u16) -> Console {
     let mut console = queue(width, height);
     let asked = edit(&mut console, "\"checkout\"", "\"https://shop.example/checkout\"");

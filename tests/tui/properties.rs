@@ -326,7 +326,10 @@ fn check_boards(console: &Console) {
     if let Focus::Prompt(prompt) = model.focus() {
         assert!(prompt.input.value().chars().all(text::is_visible));
         let screen = model.screen();
-        let has_prompts = matches!(screen, Screen::Queue(_) | Screen::Failed(_) | Screen::Help(_));
+        let has_prompts = matches!(
+            screen,
+            Screen::Queue(_) | Screen::Failed(_) | Screen::Edit(_) | Screen::Help(_)
+        );
         assert!(has_prompts || matches!(screen, Screen::Problems(_)));
     }
 }
