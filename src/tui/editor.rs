@@ -55,8 +55,9 @@ impl Draft {
     }
 
     fn open(&self, editor: &str) -> io::Result<Child> {
-        // By the shell, because an editor may have arguments.
-        let script = format!("{editor} \"$1\"");
+        // By the shell, because an editor may have arguments. It is replaced by the editor, which then
+        // gets the signals.
+        let script = format!("exec {editor} \"$1\"");
         Command::new("sh").arg("-c").arg(script).arg("sh").arg(&self.path).spawn()
     }
 
@@ -200,10 +201,8 @@ mod tests {
     #[test]
     fn a_text_is_edited_in_a_private_file() {
         assert_eq!(edited_by("sed -i s/a/b/", "a\na"), Ok("b\nb".to_owned()));
-        let modes = edited_by(
-            "f() { stat -c %a \"$1\" \"${1%/*}\" >\"$1.new\"; mv \"$1.new\" \"$1\"; }; f",
-            "",
-        );
+        let script = "stat -c %a $1 ${1%/*} >$1.new; mv $1.new $1";
+        let modes = edited_by(&format!("sh -c '{script}' sh"), "");
         assert_eq!(modes, Ok("600\n700".to_owned()));
         assert_eq!(edited_by("true", "{\n}"), Ok("{\n}".to_owned()));
     }

@@ -74,7 +74,9 @@ fn an_edited_event_is_compared_checked_and_retried() {
         kept: "/data/edited-events.jsonl".into(),
     };
     // An answer that was lost: it can be repeated.
-    console.send(Msg::Answer(Answer::Edited(Err("no answer within 30 s".into()))));
+    let lost = Answer::Edited(Err("no answer within 30 s".into()));
+    let asks = console.send(Msg::Answer(lost));
+    assert_eq!(asks, Some(Effect::Ask(Request::Queue { failed: 100 })));
     assert_says(&console, "cannot edit: no answer within 30 s");
     let sent = console.code(KeyCode::Enter);
     assert!(matches!(sent, Some(Effect::Ask(Request::Edit(..)))), "{sent:?}");
@@ -86,8 +88,7 @@ fn an_edited_event_is_compared_checked_and_retried() {
     let asked = edit(&mut console, "shop.example", "shop2.example");
     check(&mut console, asked, None);
     console.code(KeyCode::Enter);
-    let asks = console.send(Msg::Answer(Answer::Edited(Ok(kept(1, &[])))));
-    assert_eq!(asks, Some(Effect::Ask(Request::Queue { failed: 100 })));
+    console.send(Msg::Answer(Answer::Edited(Ok(kept(1, &[])))));
     assert_says(&console, "edited event put back into the queue; the original is in /data/");
     assert!(matches!(console.model.screen(), Screen::Queue(_)));
 }

@@ -17,9 +17,11 @@ const MANY: usize = 20_000;
 /// A daemon that stores nothing, with many failed events, and a console on it that shows
 /// them.
 fn with_many() -> (Daemon, Pty, tempfile::TempDir) {
-    let daemon = Daemon::start();
+    let mut daemon = Daemon::start();
     daemon.cli(&["queue", "pause", "workers"]);
+    daemon.kill9();
     with_many_failed(&daemon.data_dir(), MANY);
+    let daemon = daemon.restart();
     let (mut pty, dir) = attach(&daemon, &[]);
     pty.send("d");
     pty.wait_for_text("20,000 failed");

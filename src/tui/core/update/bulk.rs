@@ -88,7 +88,12 @@ pub(super) fn take_in(model: &mut Model, report: BulkReport) -> Option<Effect> {
         (End::Failed(why), Focus::Prompt(prompt)) if is_export && is_for_export(prompt) => {
             prompt.problem = Some(why.clone());
         }
-        _ => model.notify(result),
+        _ => {
+            if is_export {
+                close_prompt(model);
+            }
+            model.notify(result);
+        }
     }
     super::screens::settle(model);
     if queue::is_shown(model) { queue::asks_again(model) } else { None }
