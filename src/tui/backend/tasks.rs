@@ -169,66 +169,34 @@ async fn answer(context: Context, request: Request) -> Answer {
 }
 
 async fn carry_out(context: Context, request: Request) -> Answer {
-    let fail = failure(&request);
     let Context { backend, who, data_dir } = context;
-    let backend = || backend.as_deref().ok_or_else(|| NO_BACKEND.to_owned());
+    let Some(backend) = backend.as_deref() else {
+        return failure(&request)(NO_BACKEND.to_owned());
+    };
     match request {
-        Request::Queue { failed } => match backend() {
-            Ok(backend) => Answer::Queue(snapshot(backend, failed).await),
-            Err(reason) => fail(reason),
-        },
-        Request::Change(what, id) => match backend() {
-            Ok(backend) => Answer::Changed(what, backend.change(what, &[id]).await),
-            Err(reason) => fail(reason),
-        },
-        Request::CheckEdit(edit) => match backend() {
-            Ok(backend) => {
-                let body = edit.body.clone();
-                let request = EditRequest { edits: vec![edit], dry_run: true };
-                Answer::EditChecked(body, backend.edit(&request).await)
-            }
-            Err(reason) => fail(reason),
-        },
-        Request::Edit(item, body) => match backend() {
-            Ok(backend) => {
-                let edits = vec![Edit { id: item.id.clone(), body }];
-                Answer::Edited(keep_and_edit(backend, &data_dir, vec![*item], edits).await)
-            }
-            Err(reason) => fail(reason),
-        },
-        Request::Batch(id) => match backend() {
-            Ok(backend) => Answer::Batch(id.clone(), backend.batch(&id).await),
-            Err(reason) => fail(reason),
-        },
-        Request::Event(id) => match backend() {
-            Ok(backend) => Answer::Event(id.clone(), backend.event(&id).await),
-            Err(reason) => fail(reason),
-        },
-        Request::Session { id, project } => match backend() {
-            Ok(backend) => {
-                let found = backend.session(&id, project.as_deref()).await;
-                Answer::Session(id, found)
-            }
-            Err(reason) => fail(reason),
-        },
-        Request::Live => match backend() {
-            Ok(backend) => Answer::Live(backend.live().await),
-            Err(reason) => fail(reason),
-        },
-        Request::History(query) => match backend() {
-            Ok(backend) => Answer::History(history(backend, query).await.map(Box::new)),
-            Err(reason) => fail(reason),
-        },
-        Request::Bars(query) => match backend() {
-            Ok(backend) => Answer::Bars(backend.history(query).await),
-            Err(reason) => fail(reason),
-        },
-        Request::Pause { part, paused, reason } => match backend() {
-            Ok(backend) => {
-                let request = PauseRequest { part, paused, by: who.as_ref().to_owned(), reason };
-                Answer::Paused(part, paused, backend.pause(&request).await)
-            }
-            Err(reason) => fail(reason),
-        },
+        Request::Queue { failed } => Answer::Queue(snapshot(backend, failed).await),
+        Request::Change(what, id) => Answer::Changed(what, backend.change(what, &[id]).await),
+        Request::CheckEdit(edit) => {
+            let body = edit.body.clone();
+            let request = EditRequest { edits: vec![edit], dry_run: true };
+            Answer::EditChecked(body, backend.edit(&request).await)
+        }
+        Request::Edit(item, body) => {
+            let edits = vec![Edit { id: item.id.clone(), body }];
+            Answer::Edited(keep_and_edit(backend, &data_dir, vec![*item], edits).await)
+        }
+        Request::Batch(id) => Answer::Batch(id.clone(), backend.batch(&id).await),
+        Request::Event(id) => Answer::Event(id.clone(), backend.event(&id).await),
+        Request::Session { id, project } => {
+            let found = backend.session(&id, project.as_deref()).await;
+            Answer::Session(id, found)
+        }
+        Request::Live => Answer::Live(backend.live().await),
+        Request::History(query) => Answer::History(history(backend, query).await.map(Box::new)),
+        Request::Bars(query) => Answer::Bars(backend.history(query).await),
+        Request::Pause { part, paused, reason } => {
+            let request = PauseRequest { part, paused, by: who.as_ref().to_owned(), reason };
+            Answer::Paused(part, paused, backend.pause(&request).await)
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::bulk::{Deed, End, Plan, Progress, Which, contains};
 use crate::format;
+use crate::model::Model;
 use crate::model::grouping::masked_reason;
 use bklit_wire::queue::FailedView;
 use bklit_wire::time::UtcMillis;
@@ -117,6 +118,13 @@ impl Bulk {
                 format!("{} {}{invalid}, then: {why}{looked}", self.amount(), deed.done())
             }
         }
+    }
+}
+
+impl Model {
+    /// The change of many failed events, while it runs and until its result was seen.
+    pub fn bulk(&self) -> Option<&Bulk> {
+        self.bulk.as_ref()
     }
 }
 

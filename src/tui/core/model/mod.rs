@@ -354,11 +354,6 @@ impl Model {
         std::mem::take(&mut self.outbox)
     }
 
-    /// The change of many failed events, while it runs and until its result was seen.
-    pub fn bulk(&self) -> Option<&Bulk> {
-        self.bulk.as_ref()
-    }
-
     /// The state of the replay, if this is one.
     pub fn replay(&self) -> Option<&ReplayState> {
         self.replay.as_ref()
