@@ -50,7 +50,7 @@ fn many_failed_events_are_retried_with_progress_and_stopped_on_the_way() {
     suspend_on_the_way(&daemon, &pty);
     pty.send("K");
     pty.wait_for("that it stops", |screen| {
-        ["stopping", "stopped"].iter().any(|text| screen.contents().contains(text))
+        ["STOPPING", "stopped"].iter().any(|text| screen.contents().contains(text))
     });
     daemon.signal(Signal::CONT);
     pty.wait_for_text("events put back into the queue, stopped");

@@ -441,7 +441,7 @@ fn the_progress_is_shown_with_the_key_that_stops_it() {
     let says = "retrying failed events, quitting stops that; q again quits";
     assert!(console.screen().contains(says), "{}", console.screen());
     assert_eq!(console.keys("K"), Some(Effect::StopBulk));
-    assert!(console.screen().contains("stopping"), "{}", console.screen());
+    assert!(console.screen().contains(" STOPPING "), "{}", console.screen());
     assert_eq!(console.send(ended(41_700, End::Stopped)), None, "nobody looks at the queue");
     let says = "41,700 of 100,000 events put back into the queue, stopped";
     console.tick(10);

@@ -44,7 +44,7 @@ impl Deed {
             Self::Retry => "retrying failed events",
             Self::Delete => "deleting failed events",
             Self::Export(_) => "exporting failed events",
-            Self::Preview(_) => "applying the rule on trial",
+            Self::Preview(_) => "trying the rule on failed events",
             Self::Edit(_) => "editing failed events",
         }
     }

@@ -27,7 +27,11 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
         false => String::new(),
     };
     put_right(buf, area, width, text::width(&key), &key, theme.key());
-    let badge = if bulk.result.is_some() { " ENDED " } else { " RUNNING " };
+    let badge = match &bulk.result {
+        Some(_) => " ENDED ",
+        None if bulk.is_stopping => " STOPPING ",
+        None => " RUNNING ",
+    };
     let start = put(buf, area, 0, width, badge, theme.badge()) + 1;
     let room = width.saturating_sub(start + text::width(&key) + 1);
     if let Some(result) = &bulk.result {
@@ -60,6 +64,5 @@ fn state(model: &Model, bulk: &Bulk, done: u64, goal: u64) -> String {
         Ok(millis @ 1..) => format!(" · {}", format::rate(done as f64 * 1e3 / millis as f64)),
         _ => String::new(),
     };
-    let stopping = if bulk.is_stopping { " · stopping" } else { "" };
-    format!("{of}{rate}{stopping}")
+    format!("{of}{rate}")
 }
