@@ -148,7 +148,7 @@ fn a_failed_event_is_edited_compared_and_retried() {
     pty.wait_for_text("pagevue");
     assert!(!pty.contents().contains("puts it into the queue"), "{}", pty.contents());
     pty.send("e");
-    pty.wait_for_text("a valid event");
+    pty.wait_for_text("Enter puts it into the queue");
     pty.wait_for_text("-     \"url\": \"https://example.com/b1\"");
     pty.wait_for_text("+     \"url\": \"https://fixed.example/b1\"");
     pty.send("\r");
