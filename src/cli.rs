@@ -20,7 +20,7 @@ use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::time::UtcMillis;
 
 pub use global::GlobalArgs;
-pub use queue::{ChoiceArgs, FilterArgs, QueueArgs, QueueCommand};
+pub use queue::{ChoiceArgs, EditArgs, FilterArgs, QueueArgs, QueueCommand};
 pub use refused::{RefusedArgs, RefusedCommand, SourceArgs};
 
 /// Run and watch Bklit's event pipeline: POST /track, queue, worker, store.

@@ -10,6 +10,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use bklit_console::terminal;
+
 /// Lets this process open as many files as it may: each connection is one, and the limit that
 /// processes start with is often too low.
 pub(super) fn raise_file_limit() {
@@ -136,6 +138,8 @@ pub fn watch_signals(
 }
 
 async fn next(interrupt: &mut Signal, terminate: &mut Signal, hang_up: &mut Option<Signal>) -> i32 {
+    // While an editor has the terminal, Ctrl-C there is not meant for this process.
+    let interrupted = async { while interrupt.recv().await.is_some() && terminal::is_lent() {} };
     let hang_up = async {
         match hang_up {
             Some(hang_up) => hang_up.recv().await,
@@ -143,7 +147,7 @@ async fn next(interrupt: &mut Signal, terminate: &mut Signal, hang_up: &mut Opti
         }
     };
     tokio::select! {
-        _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+        () = interrupted => SignalKind::interrupt().as_raw_value(),
         _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
         _ = hang_up => SignalKind::hangup().as_raw_value(),
     }

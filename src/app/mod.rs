@@ -187,7 +187,8 @@ fn watched_redis(daemon: &DaemonArgs, settings: &Settings) -> Result<Option<Watc
 
 async fn run_queue(args: &QueueArgs, settings: &Settings) -> Result<ExitCode> {
     let QueueCommand::Drain { timeout } = args.command else {
-        return commands::queue::run(args, &adapters::queues(settings)?).await;
+        let queues = adapters::queues(settings)?;
+        return commands::queue::run(args, &queues, &settings.data_dir).await;
     };
     let shutdown = CancellationToken::new();
     watch_signals(shutdown.clone(), is_hang_up_ignored(), exit_at_once)?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use bklit_wire::edit_rule::EditRule;
 use bklit_wire::pause::Pausable;
 
 /// `queue`.
@@ -57,6 +58,8 @@ pub enum QueueCommand {
         #[command(flatten)]
         choice: ChoiceArgs,
     },
+    /// Edit failed events, in $EDITOR or by rules, and put them back into the queue
+    Edit(EditArgs),
     /// Permanently delete failed events, or waiting ones
     Delete {
         /// Which ones.
@@ -90,6 +93,24 @@ pub enum QueueCommand {
         #[arg(long, value_name = "D", value_parser = bklit_wire::duration::parse)]
         timeout: Option<Duration>,
     },
+}
+
+/// `queue edit`.
+#[derive(Clone, Debug, Args)]
+pub struct EditArgs {
+    /// Which events.
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
+    /// Change them by this rule instead of in an editor: `set FIELD = JSON`, `remove FIELD` or
+    /// `cut FIELD CHARACTERS`; can be repeated
+    #[arg(long = "rule", value_name = "RULE")]
+    pub rules: Vec<EditRule>,
+    /// Only show what would change
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask for confirmation; required if stdin is not a terminal
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// Which events to select.

@@ -18,7 +18,7 @@ use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::history::{History, HistoryQuery};
 use bklit_wire::live_view::LiveView;
 use bklit_wire::pause::PauseRequest;
-use bklit_wire::queue::{BatchView, FailedPage, QueueView};
+use bklit_wire::queue::{BatchView, EditRequest, Edited, FailedPage, QueueView};
 use bklit_wire::session_lookup::SessionTrace;
 use bklit_wire::sql::{SqlAnswer, SqlRequest, SqlSchema};
 use bklit_wire::time::UtcMillis;
@@ -62,6 +62,14 @@ impl Backend for LocalBackend {
         let changed = changed.map_err(|error| error.to_string())?;
         (self.log_change)(message, changed);
         Ok(changed)
+    }
+
+    async fn edit(&self, request: &EditRequest) -> Result<Edited, String> {
+        let edited = api::edit(&*self.queue, request).await.map_err(|error| error.to_string())?;
+        if !request.dry_run {
+            (self.log_change)(api::EDITED, edited.changed);
+        }
+        Ok(edited)
     }
 
     async fn pause(&self, request: &PauseRequest) -> Result<(), String> {

@@ -14,7 +14,7 @@ use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::history::{History, HistoryQuery, MINUTE};
 use bklit_wire::live_view::LiveView;
 use bklit_wire::pause::{PauseRequest, Paused};
-use bklit_wire::queue::{BatchView, Changed, Chosen, FailedPage, QueueView};
+use bklit_wire::queue::{BatchView, Changed, Chosen, EditRequest, Edited, FailedPage, QueueView};
 use bklit_wire::refused::RefusedView;
 use bklit_wire::session_lookup::SessionTrace;
 use bklit_wire::sql::{SqlAnswer, SqlRequest, SqlSchema, StopSql, StoppedSql};
@@ -82,19 +82,19 @@ impl RemoteBackend {
         Ok(event_id)
     }
 
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
+        self.send(Request::get(format!("{}{path}", self.base)), Bytes::new()).await
+    }
+
     async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
-        body: &impl Serialize,
+        body: &(impl Serialize + Sync),
     ) -> Result<T, String> {
         let body = serde_json::to_vec(body).map_err(|error| error.to_string())?;
         let request =
             Request::post(format!("{}{path}", self.base)).header(CONTENT_TYPE, "application/json");
         self.send(request, body.into()).await
-    }
-
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
-        self.send(Request::get(format!("{}{path}", self.base)), Bytes::new()).await
     }
 
     async fn send<T: DeserializeOwned>(
@@ -178,9 +178,13 @@ impl Backend for RemoteBackend {
             Change::Retry => "retry",
             Change::Delete => "delete",
         };
-        let chosen = Chosen { ids: ids.to_vec() };
-        let Changed { changed } = self.post(&format!("/api/queue/failed/{what}"), &chosen).await?;
+        let path = format!("/api/queue/failed/{what}");
+        let Changed { changed } = self.post(&path, &Chosen { ids: ids.to_vec() }).await?;
         Ok(changed)
+    }
+
+    async fn edit(&self, request: &EditRequest) -> Result<Edited, String> {
+        self.post("/api/queue/failed/edit", request).await
     }
 
     async fn pause(&self, request: &PauseRequest) -> Result<(), String> {

@@ -12,10 +12,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::backend::Tasks;
+use super::backend::{BulkTask, Tasks};
 use super::clipboard::{self, Multiplexer};
 use super::display::Display;
-use super::input::{Input, Keyboard, Typed};
+use super::editor::{self, Editor};
+use super::input::{self, Input, Keyboard, Typed};
 use super::intake::Intake;
 use super::jobs::{self, JobOptions, Jobs};
 use super::replay::Player;
@@ -38,10 +39,13 @@ const KEY_FRAME_TIME: Duration = Duration::from_millis(20);
 pub(super) struct Console {
     model: Model,
     display: Display,
-    keyboard: Keyboard,
+    /// `None` while an editor has the terminal.
+    keyboard: Option<Keyboard>,
+    editor: Option<Editor>,
     intake: Intake,
     /// Requests to the pipeline.
     tasks: Tasks,
+    bulk: BulkTask,
     player: Option<Player>,
     jobs: Jobs,
     /// The shortest time between two frames.
@@ -102,9 +106,11 @@ impl Console {
         Ok(Self {
             model,
             display,
-            keyboard: Keyboard::start()?,
+            keyboard: Some(Keyboard::start()?),
+            editor: None,
             intake: Intake::new(stream),
-            tasks: Tasks::new(backend, &options.user),
+            bulk: BulkTask::new(backend.clone(), options.data_dir.clone()),
+            tasks: Tasks::new(backend, &options.user, options.data_dir),
             player,
             jobs,
             frame_time: Duration::from_secs(1) / options.settings.fps.max(1),
@@ -129,13 +135,11 @@ impl Console {
             let ended = tokio::select! {
                 biased;
                 () = stop.cancelled() => Some(ConsoleEnd::Shutdown),
-                input = self.keyboard.next() => self.take_input(input)?,
+                input = input::next(&mut self.keyboard) => self.take_input(input)?,
                 Some(()) = self.stop_requested.recv() => self.suspend().await?,
-                Some(()) = self.continued.recv() => {
-                    terminal::resume()?;
-                    self.resize()?
-                }
-                Some(()) = self.resized.recv() => self.resize()?,
+                Some(()) = self.continued.recv() => self.resume()?,
+                Some(()) = self.resized.recv(), if self.editor.is_none() => self.resize()?,
+                edited = editor::edited(&mut self.editor) => self.take_edited(edited)?,
                 written = self.display.written() => {
                     written?;
                     None
@@ -146,6 +150,7 @@ impl Console {
                 }
                 _ = self.tick.tick() => self.tick()?,
                 answer = self.tasks.next() => self.update(Msg::Answer(answer))?,
+                report = self.bulk.next() => self.update(Msg::Report(Report::Bulk(report)))?,
                 report = self.jobs.report() => self.update(Msg::Report(report))?,
                 // Slices and messages take turns, so neither starves the other.
                 () = std::future::ready(()), if works_first => self.work().await?,
@@ -188,6 +193,9 @@ impl Console {
     /// When the next frame is due, if there is one and the screen is ready. The effect of a key is
     /// shown sooner than new messages.
     fn next_frame(&self) -> Option<Instant> {
+        if self.editor.is_some() {
+            return None;
+        }
         if !self.display.is_ready() || !(self.is_stale || self.model.needs_redraw()) {
             return None;
         }
@@ -223,8 +231,45 @@ impl Console {
         self.update(Msg::Resize(columns, rows))
     }
 
+    /// Hands the terminal to the editor.
+    fn edit(&mut self, text: &str) -> io::Result<Option<ConsoleEnd>> {
+        if let Some(keyboard) = self.keyboard.take() {
+            keyboard.end();
+        }
+        terminal::lend();
+        match Editor::start(text) {
+            Ok(editor) => {
+                self.editor = Some(editor);
+                Ok(None)
+            }
+            Err(why) => self.take_edited(Err(why)),
+        }
+    }
+
+    /// Takes the terminal again.
+    fn take_edited(&mut self, edited: Result<String, String>) -> io::Result<Option<ConsoleEnd>> {
+        self.editor = None;
+        terminal::resume()?;
+        self.keyboard = Some(Keyboard::start()?);
+        let end = self.resize()?;
+        Ok(end.or(self.update(Msg::Report(Report::Edited(edited)))?))
+    }
+
+    fn resume(&mut self) -> io::Result<Option<ConsoleEnd>> {
+        if self.editor.is_some() {
+            // The editor goes on, too.
+            return Ok(None);
+        }
+        terminal::resume()?;
+        self.resize()
+    }
+
     async fn suspend(&mut self) -> io::Result<Option<ConsoleEnd>> {
         if !terminal::can_suspend() {
+            return Ok(None);
+        }
+        if self.editor.is_some() {
+            editor::suspend();
             return Ok(None);
         }
         terminal::suspend();
@@ -258,6 +303,9 @@ impl Console {
             Effect::Bell => self.append(b"\x07"),
             Effect::Redraw => return self.resize(),
             Effect::Ask(request) => self.tasks.ask(request),
+            Effect::Edit(text) => return self.edit(&text),
+            Effect::Bulk(plan) => self.bulk.begin(plan),
+            Effect::StopBulk => self.bulk.stop(),
             Effect::StopSql => self.tasks.stop_sql(),
             Effect::Replay(command) => {
                 if let Some(player) = &self.player {

@@ -15,9 +15,11 @@
 //! - `console`: the loop
 //! - `core/`: the package `bklit-console-core`: model, `update`, view and keys, without I/O
 //! - `display`: draws frames and writes them in a thread
+//! - `editor`: the user's editor
 //! - `input`: reads keyboard and mouse
 //! - `intake`: receives debug messages from the bus
 //! - `jobs`: files, recordings, exports and alert commands
+//! - `originals`: keeps failed events before they are edited
 //! - `replay`: plays a recording
 //! - `terminal`: sets and restores the terminal's modes
 
@@ -25,9 +27,11 @@ pub mod backend;
 mod clipboard;
 mod console;
 mod display;
+pub mod editor;
 pub mod input;
 mod intake;
 pub mod jobs;
+pub mod originals;
 pub mod replay;
 pub mod terminal;
 

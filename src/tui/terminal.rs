@@ -56,6 +56,8 @@ static CHANGING: Mutex<()> = Mutex::new(());
 static WRITING: Mutex<()> = Mutex::new(());
 /// Interrupts the frame that is being written.
 static CUT: AtomicBool = AtomicBool::new(false);
+/// Whether another program has the terminal for a while.
+static LENT: AtomicBool = AtomicBool::new(false);
 /// Whether mouse reports are enabled.
 static MOUSE: AtomicBool = AtomicBool::new(false);
 static DEFERRED: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -233,6 +235,18 @@ pub fn write(mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Restores the terminal for another program, until [`resume`].
+pub fn lend() {
+    give_back();
+    LENT.store(true, Ordering::Relaxed);
+}
+
+/// Whether another program has the terminal. Then Ctrl-C is meant for that program, although the
+/// terminal also sends it to this process.
+pub fn is_lent() -> bool {
+    LENT.load(Ordering::Relaxed)
+}
+
 /// Whether suspending makes sense: without a shell with job control nobody could continue the
 /// process. The kernel ignores Ctrl-Z then, too.
 pub fn can_suspend() -> bool {
@@ -259,6 +273,7 @@ pub fn suspend() {
 /// # Errors
 /// If the terminal is gone.
 pub fn resume() -> io::Result<()> {
+    LENT.store(false, Ordering::Relaxed);
     let modes = lock(&TAKEN).as_ref().map(|taken| taken.modes.clone());
     match modes {
         Some(modes) => set_raw(modes).and_then(|()| write(opening().as_bytes())),

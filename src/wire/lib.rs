@@ -7,12 +7,14 @@
 //! - `debug_log`: debug lines
 //! - `diagnostic`: results of `doctor`'s checks
 //! - `duration`: durations as text, `90s`
+//! - `edit_rule`: rules that edit events
 //! - `event`: the event in each of its forms
 //! - `event_lookup`: the JSON of `GET /api/event`
 //! - `gauges`: the gauges of a process
 //! - `history`: the JSON of `GET /api/history`
 //! - `js_date`: dates as JavaScript writes them
 //! - `json`: repairs JSON text of other programs; the fields of an object
+//! - `json_text`: JSON as text for people and back
 //! - `lenient`: converts values to the types of their fields
 //! - `live_view`: the JSON of `GET /api/live`
 //! - `numbers`: numbers formatted for people
@@ -33,12 +35,14 @@ pub mod debug_bus;
 pub mod debug_log;
 pub mod diagnostic;
 pub mod duration;
+pub mod edit_rule;
 pub mod event;
 pub mod event_lookup;
 pub mod gauges;
 pub mod history;
 mod js_date;
 pub mod json;
+pub mod json_text;
 pub mod lenient;
 pub mod live_view;
 pub mod numbers;

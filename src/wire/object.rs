@@ -84,7 +84,7 @@ fn outside_strings(json: &str, mut visit: impl FnMut(usize, u8)) {
 }
 
 /// The position after the string that begins at `open`.
-fn end_of_string(json: &[u8], open: usize) -> usize {
+pub(crate) fn end_of_string(json: &[u8], open: usize) -> usize {
     let mut at = open + 1;
     while let Some(found) = json.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += found;
@@ -97,7 +97,7 @@ fn end_of_string(json: &[u8], open: usize) -> usize {
 }
 
 /// The JSON without whitespace between its tokens; `None` if there is none.
-fn compact(json: &str) -> Option<String> {
+pub(crate) fn compact(json: &str) -> Option<String> {
     let (mut compact, mut copied) = (String::new(), 0);
     outside_strings(json, |at, byte| {
         if byte.is_ascii_whitespace() {

@@ -13,6 +13,9 @@ use crate::time::UtcMillis;
 /// The most items in a page, and the most ids in one call.
 pub const MAX_PAGE: usize = 500;
 
+/// The most bytes of a request to edit failed items.
+pub const MAX_EDIT_BYTES: usize = 32 * 1024 * 1024;
+
 /// The most batches in flight that are shown.
 pub const MOST_BATCHES: usize = 200;
 
@@ -140,6 +143,45 @@ pub struct EventView {
 pub struct Chosen {
     /// Their ids, at most [`MAX_PAGE`].
     pub ids: Vec<String>,
+}
+
+/// A failed item, and what to put back into the queue instead of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edit {
+    /// The id of the failed item.
+    pub id: String,
+    /// What to queue: the JSON of an event, with the id and the project of the failed one.
+    pub body: String,
+}
+
+/// The failed items to edit and retry: the body of `POST /api/queue/failed/edit`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EditRequest {
+    /// The edits, at most [`MAX_PAGE`].
+    pub edits: Vec<Edit>,
+    /// Whether to only check the bodies.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What became of edits. Those that are neither counted nor listed were of items that no longer exist.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edited {
+    /// How many items were put back into the queue; of a dry run, how many bodies are valid.
+    pub changed: u64,
+    /// The others, whose items are unchanged.
+    pub invalid: Vec<InvalidEdit>,
+}
+
+/// An edit that was not made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvalidEdit {
+    /// The id of the failed item.
+    pub id: String,
+    /// What is wrong with the new body.
+    pub error: String,
 }
 
 /// How many of the chosen items existed, and have now been retried or deleted.

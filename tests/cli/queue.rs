@@ -82,6 +82,13 @@ pub(crate) fn with_failed(data_dir: &Path) {
     local.reject("too large");
 }
 
+/// So many failed events, `m0` the oldest.
+pub(crate) fn with_many_failed(data_dir: &Path, count: usize) {
+    let local = Local::open(data_dir);
+    local.push("shop", names("m", count));
+    local.reject("too large: 17 bytes");
+}
+
 fn json_lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -190,6 +197,91 @@ fn deleting_needs_confirmation() {
     let blog = cli.run(&["queue", "delete", "--all", "--project", "blog", "--yes"]).ok();
     assert!(blog.contains(": 1\n"), "{blog}");
     assert_eq!(status(&cli)["failed"], 3);
+}
+
+fn failed_ids(cli: &Cli) -> Vec<String> {
+    let lines = json_lines(&cli.run(&["queue", "list", "--json"]).ok());
+    lines.iter().map(|line| line["id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn waiting_bodies(cli: &Cli) -> Vec<Value> {
+    let lines = json_lines(&cli.run(&["queue", "list", "--waiting", "--json"]).ok());
+    let body = |line: &Value| serde_json::from_str(line["body"].as_str().unwrap()).unwrap();
+    lines.iter().map(body).collect()
+}
+
+#[test]
+fn an_event_is_edited_in_the_editor_and_retried() {
+    let cli = Cli::new();
+    with_failed(&cli.data_dir());
+    let id = failed_ids(&cli)[0].clone();
+    let edit = |editor: &str, arguments: &[&str]| {
+        let path = std::env::var("PATH").unwrap();
+        let cli = Cli::on(&cli.data_dir()).env("EDITOR", editor).env("PATH", &path);
+        cli.run(&[&["queue", "edit", &id], arguments].concat())
+    };
+    let unchanged = edit("true", &[]).ok();
+    assert!(unchanged.contains("Not changed"), "{unchanged}");
+    let aborted = edit("false", &["--yes"]).failed();
+    assert!(aborted.contains("the editor ended with exit status: 1"), "{aborted}");
+    let invalid = edit("sed -i s/pageview/pagevue/", &["--yes"]);
+    assert!(invalid.stderr.contains("type"), "{invalid:?}");
+    let other = edit("sed -i s/b1/b2/", &["--yes"]);
+    assert!(other.stderr.contains("id: must stay \"b1\""), "{other:?}");
+    let broken = edit("sed -i s/{/[/", &["--yes"]);
+    assert!(broken.stderr.contains("not JSON"), "{broken:?}");
+    let editor = "sed -i s/example.com/fixed.example/";
+    assert!(edit(editor, &[]).failed().contains("--yes"));
+    let shown = edit(editor, &["--dry-run"]).ok();
+    assert!(shown.contains("-     \"url\": \"https://example.com/b1\""), "{shown}");
+    assert!(shown.contains("+     \"url\": \"https://fixed.example/b1\""), "{shown}");
+    assert_eq!(status(&cli)["failed"], 5, "nothing was changed");
+    let done = edit(editor, &["--yes"]);
+    assert!(done.stderr.contains("edited-events.jsonl"), "{done:?}");
+    assert!(done.ok().contains("Edited and put back into the queue: 1"));
+    assert_eq!((&status(&cli)["failed"], &status(&cli)["waiting"]), (&json!(4), &json!(1)));
+    let waiting = &waiting_bodies(&cli)[0];
+    assert_eq!(waiting["payload"]["url"], "https://fixed.example/b1");
+    assert_eq!(waiting["id"], "b1", "the id stays");
+    let kept = std::fs::read_to_string(cli.data_dir().join("edited-events.jsonl")).unwrap();
+    let kept = json_lines(&kept);
+    assert_eq!((kept.len(), &kept[0]["reason"]), (1, &json!("too large")));
+    assert!(kept[0]["body"].as_str().unwrap().contains("https://example.com/b1"));
+    assert_eq!(edit(editor, &["--yes"]).code, Some(1), "it is gone");
+    assert_eq!(cli.run(&["queue", "edit", "--all", "--yes"]).code, Some(1), "one at a time");
+}
+
+#[test]
+fn events_are_edited_by_rules_and_retried() {
+    let cli = Cli::new();
+    with_failed(&cli.data_dir());
+    let edit = |arguments: &[&str]| cli.run(&[&["queue", "edit"], arguments].concat());
+    let wrong = edit(&["--all", "--rule", "set payload.title = Home"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("a text needs quotes"), "{wrong:?}");
+    let title = r#"set payload.title = "Repaired title""#;
+    let rules = ["--rule", title, "--rule", "cut payload.title 8", "--rule", "remove payload.none"];
+    let refused = edit(&[&["--all"], &rules[..]].concat()).failed();
+    assert!(refused.contains("--yes"), "{refused}");
+    let shop = [&["--all", "--project", "shop"], &rules[..]].concat();
+    let preview = edit(&[&shop[..], &["--dry-run"]].concat()).ok();
+    assert!(preview.contains("Changes 3 of 3 failed events."), "{preview}");
+    assert_eq!(preview.matches("+     \"title\": \"Repaired\"").count(), 3, "{preview}");
+    assert_eq!(status(&cli)["failed"], 5, "nothing was changed");
+    let done = edit(&[&shop[..], &["--yes"]].concat()).ok();
+    assert!(done.contains("Edited and put back into the queue: 3"), "{done}");
+    assert_eq!(status(&cli)["failed"], 2);
+    let titles: Vec<_> =
+        waiting_bodies(&cli).iter().map(|body| body["payload"]["title"].clone()).collect();
+    assert_eq!(titles, ["Repaired", "Repaired", "Repaired"]);
+    // What would not be valid stays, and is named.
+    let ids = failed_ids(&cli);
+    let broken = edit(&[&ids[0], "--yes", "--rule", "remove payload"]);
+    assert_eq!(broken.code, Some(1));
+    assert!(broken.stderr.contains(&format!("{} left as it was", ids[0])), "{broken:?}");
+    let none = edit(&["--all", "--yes", "--rule", "remove payload.none"]).ok();
+    assert!(none.contains("Changes 0 of 2"), "{none}");
+    assert_eq!(status(&cli)["failed"], 2);
 }
 
 fn in_terminal(cli: &Cli, arguments: &[&str]) -> Pty {

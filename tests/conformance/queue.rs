@@ -324,9 +324,9 @@ use push_many::{
 use repair::{
     a_batch_in_flight_shows_its_owner_and_lease,
     a_full_failed_list_refuses_new_events_and_finishes_accepted_ones,
-    an_event_is_found_wherever_it_is, failed_items_are_listed_in_pages_and_deleted,
-    only_the_chosen_waiting_items_are_deleted, the_events_of_a_batch_can_be_read,
-    waiting_items_are_listed_in_pages,
+    an_event_is_found_wherever_it_is, edited_items_are_queued_instead_of_failed_ones,
+    failed_items_are_listed_in_pages_and_deleted, only_the_chosen_waiting_items_are_deleted,
+    the_events_of_a_batch_can_be_read, waiting_items_are_listed_in_pages,
 };
 
 /// Runs each function against each adapter. To add an adapter, add a line below.
@@ -375,6 +375,7 @@ macro_rules! queue_conformance {
                 waiting_items_are_listed_in_pages,
                 only_the_chosen_waiting_items_are_deleted,
                 failed_items_are_listed_in_pages_and_deleted,
+                edited_items_are_queued_instead_of_failed_ones,
                 the_events_of_a_batch_can_be_read,
                 an_event_is_found_wherever_it_is,
                 events_pushed_in_order_are_pushed_once,

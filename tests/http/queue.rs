@@ -12,6 +12,7 @@ use super::server::Server;
 
 const RETRY: &str = "/api/queue/failed/retry";
 const DELETE: &str = "/api/queue/failed/delete";
+const EDIT: &str = "/api/queue/failed/edit";
 const VIEW: &str = r#"{"url":"https://a.example/","projectId":"p"}"#;
 
 /// A server with this many failed items, `7` the newest of eight.
@@ -173,13 +174,56 @@ async fn this_machine_may_repair() {
     assert_eq!(failed(&server), ["3", "2"]);
 }
 
+/// Like the event of `with_failed`, but valid.
+fn valid(n: usize) -> String {
+    json!({
+        "id": format!("evt_{n}"), "type": "event", "projectId": "p",
+        "queuedAt": "2026-01-02T03:04:05.000Z", "payload": { "trackingId": "t" },
+    })
+    .to_string()
+}
+
+async fn edit(server: &Server, body: &Value) -> Answer {
+    server.send(post(EDIT, &[("Content-Type", "application/json")], &body.to_string())).await
+}
+
+#[tokio::test]
+async fn failed_events_are_edited_checked_and_retried() {
+    let server = with_failed(5).await;
+    let edits = json!([
+        { "id": "4", "body": valid(4) },
+        { "id": "3", "body": valid(4) },
+        { "id": "2", "body": "{" },
+        { "id": "9", "body": valid(9) },
+    ]);
+    let checked = edit(&server, &json!({ "edits": edits, "dryRun": true })).await;
+    let invalid = checked.json()["invalid"].clone();
+    assert_eq!((checked.status, &checked.json()["changed"]), (200, &json!(3)));
+    assert_eq!((&invalid[0]["id"], invalid.as_array().unwrap().len()), (&json!("2"), 1));
+    assert_eq!(failed(&server), ["4", "3", "2", "1", "0"], "nothing was changed");
+    let edited = edit(&server, &json!({ "edits": edits })).await.json();
+    assert_eq!(edited["changed"], 1);
+    let ids: Vec<_> = edited["invalid"].as_array().unwrap().iter().map(|i| &i["id"]).collect();
+    assert_eq!(ids, ["3", "2"]);
+    assert!(edited["invalid"][0]["error"].as_str().unwrap().contains("evt_3"), "{edited}");
+    assert_eq!(failed(&server), ["3", "2", "1", "0"]);
+    let many: Vec<_> = (0..501).map(|n| json!({ "id": n.to_string(), "body": "x" })).collect();
+    for wrong in [json!({ "edits": [] }), json!({ "edits": many }), json!([]), json!({})] {
+        assert_eq!(edit(&server, &wrong).await.status, 400);
+    }
+    // A page of large events is larger than an event may be.
+    let large = valid(3).replace("\"t\"", &format!("\"t\",\"x\":\"{}\"", "x".repeat(200_000)));
+    let large = json!({ "edits": [{ "id": "3", "body": large }] });
+    assert_eq!(edit(&server, &large).await.json()["changed"], 1);
+}
+
 #[tokio::test]
 async fn only_an_admin_token_repairs_from_elsewhere() {
     let server = with_failed(3).await;
     let (admin, _) = server.tokens.make(Scope::Admin, &[], |_| {}).await;
     let (limited, _) = server.tokens.make(Scope::Admin, &["p"], |_| {}).await;
     let elsewhere = ("Via", "1.1 proxy");
-    for path in [RETRY, DELETE] {
+    for path in [RETRY, DELETE, EDIT] {
         assert_eq!(change(&server, path, &[elsewhere], json!(["0"])).await.status, 401);
         for token in [server.ingest.as_str(), &server.read, limited.expose(), "bk_live_"] {
             let bearer = format!("Bearer {token}");

@@ -19,7 +19,7 @@ use bklit_pipeline::intake::visitor::LocationDatabase;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::queue::{
     Claim, ClaimId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError, QueueStats,
-    Rejected, WaitingItem,
+    Rejected, WaitingItem, edit,
 };
 use bklit_pipeline::server::Limits;
 use bklit_pipeline::server::tls::ServerTls;
@@ -27,7 +27,7 @@ use bklit_pipeline::telemetry::Telemetry;
 use bklit_pipeline::throttle::Throttle;
 use bklit_tui::config::Settings;
 use bklit_wire::debug_bus::DebugBus;
-use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::{BatchInFlight, Edit, Edited, InvalidEdit};
 use bklit_wire::time::UtcMillis;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -189,6 +189,19 @@ impl Queue for MemoryQueue {
 
     async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
         self.delete_failed(ids).await
+    }
+
+    async fn retry_edited(&self, edits: &[Edit]) -> Result<Edited, QueueError> {
+        let mut edited = Edited::default();
+        for Edit { id, body } in edits {
+            let failed = self.failed.lock().unwrap().iter().find(|item| item.id == *id).cloned();
+            let Some(failed) = failed else { continue };
+            match edit::check(&failed.body, body) {
+                Ok(()) => edited.changed += self.delete_failed(&[failed.id]).await?,
+                Err(error) => edited.invalid.push(InvalidEdit { id: failed.id, error }),
+            }
+        }
+        Ok(edited)
     }
 
     async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {

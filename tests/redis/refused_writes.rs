@@ -10,6 +10,7 @@ use bklit_adapters::redis::connection::RedisServer as Server;
 use bklit_adapters::redis::queue::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
 use bklit_pipeline::queue::{Claim, NewItem, Order, Queue, QueueError, Rejected};
 use bklit_wire::event::QueuedEvent;
+use bklit_wire::queue::Edit;
 
 use crate::support::redis::{LEASE, event, item, options, queue_at};
 use crate::support::servers::{Kind, RedisServer};
@@ -29,13 +30,14 @@ enum Operation {
     Release,
     Acknowledge,
     Retry,
+    RetryEdited,
     DeleteFailed,
     DeleteWaiting,
 }
 
 use Operation::*;
 
-const OPERATIONS: [Operation; 15] = [
+const OPERATIONS: [Operation; 16] = [
     Push,
     PushOwnId,
     PushInOrder,
@@ -49,6 +51,7 @@ const OPERATIONS: [Operation; 15] = [
     Release,
     Acknowledge,
     Retry,
+    RetryEdited,
     DeleteFailed,
     DeleteWaiting,
 ];
@@ -175,6 +178,11 @@ impl World {
                 queue.acknowledge(&self.held.id, &rejected).await
             }
             Retry => queue.retry_failed(std::slice::from_ref(&self.failed)).await.map(one),
+            RetryEdited => {
+                let body = event("f0").to_json().replace("\"pageview\"", "  \"pageview\"");
+                let edit = Edit { id: self.failed.clone(), body };
+                queue.retry_edited(&[edit]).await.map(|edited| one(edited.changed))
+            }
             DeleteFailed => queue.delete_failed(std::slice::from_ref(&self.failed)).await.map(one),
             DeleteWaiting => {
                 queue.delete_waiting(std::slice::from_ref(&self.waiting)).await.map(one)
@@ -296,7 +304,7 @@ fn expected(operation: Operation, before: &Places) -> Places {
             without(&mut all, &["h0", "h2"]);
             failed.push("h1".to_owned());
         }
-        Retry => without(&mut failed, &["f0"]),
+        Retry | RetryEdited => without(&mut failed, &["f0"]),
         DeleteFailed => {
             without(&mut all, &["f0"]);
             without(&mut failed, &["f0"]);

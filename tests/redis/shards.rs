@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bklit_adapters::redis::connection::RedisServer as Server;
 use bklit_adapters::redis::queue::{DEFAULT_PREFIX as QUEUE, RedisQueue, RedisQueueOptions};
-use bklit_pipeline::queue::{NewItem, Order, Queue, QueueError, QueueStats, Rejected};
+use bklit_pipeline::queue::{FailedItem, NewItem, Order, Queue, QueueError, QueueStats, Rejected};
 use bklit_wire::event::QueuedEvent;
+use bklit_wire::queue::Edit;
 
 use crate::support::redis::{LEASE, event, ids, server_at};
 use crate::support::servers::{Kind, RedisServer};
@@ -108,6 +109,10 @@ async fn a_full_list_does_not_hold_up_the_others() {
     assert_eq!(server.cli(&["LLEN", QUEUE]), "0");
 }
 
+fn edit(item: &FailedItem, body: &str) -> Edit {
+    Edit { id: item.id.clone(), body: body.to_owned() }
+}
+
 #[tokio::test]
 async fn operations_on_items_and_batches_find_their_list() {
     let server = RedisServer::start(Kind::Redis, &[]);
@@ -162,10 +167,13 @@ async fn operations_on_items_and_batches_find_their_list() {
     assert_eq!(reasons, ["a0", "a1", "a2", "a3"].into());
     let (retried, deleted): (Vec<_>, Vec<_>) =
         failed.iter().partition(|item| ["a1", "a2"].contains(&&*item.reason));
-    let of = |items: Vec<&bklit_pipeline::queue::FailedItem>| -> Vec<String> {
+    let of = |items: Vec<&FailedItem>| -> Vec<String> {
         items.into_iter().map(|item| item.id.clone()).collect()
     };
-    assert_eq!(tool.retry_failed(&of(retried)).await.unwrap(), 2);
+    let edits = [edit(retried[0], &retried[0].body), edit(retried[1], "{}")];
+    let edited = tool.retry_edited(&edits).await.unwrap();
+    assert_eq!((edited.changed, &edited.invalid[0].id), (1, &retried[1].id));
+    assert_eq!(tool.retry_failed(&of(retried)).await.unwrap(), 1, "the other one");
     assert_eq!(tool.delete_failed(&of(deleted)).await.unwrap(), 2);
     let mut rest = drain(&other).await;
     rest.sort();

@@ -10,6 +10,7 @@ use bklit_adapters::redis::queue::{RedisQueue, RedisQueueOptions};
 use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_pipeline::queue::spool::SpooledQueue;
 use bklit_pipeline::queue::{FailedItem, NewItem, Pushed, Queue, QueueError, Rejected};
+use bklit_wire::queue::Edit;
 
 use crate::support::DEADLINE;
 use crate::support::proxy::{Hold, Proxy};
@@ -337,6 +338,12 @@ async fn failed_events_of_spool_and_queue_are_one_list() {
     assert_eq!(reasons, ["2", "1", "0"]);
     let id = |n: usize| failed[n].id.clone();
 
+    // An edit that is not valid changes nothing, wherever its item is.
+    let edit = |n: usize| Edit { id: id(n), body: "{}".into() };
+    let edited = queue.retry_edited(&[edit(0), edit(6)]).await.unwrap();
+    let invalid: Vec<_> = edited.invalid.iter().map(|invalid| invalid.id.clone()).collect();
+    assert_eq!((edited.changed, invalid), (0, vec![id(0), id(6)]));
+    assert_eq!(queue.stats().await.unwrap().failed, 8);
     assert_eq!(queue.retry_failed(&[id(3), id(6)]).await.unwrap(), 2);
     eventually("it fails again, and the other one waits", || async {
         let stats = queue.stats().await.unwrap();

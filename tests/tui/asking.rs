@@ -8,7 +8,7 @@ use crate::support::{Cli, DEADLINE, Daemon, eventually, request};
 
 use super::terminal::{PROGRAM, Program, command};
 
-const STORED: &str = "SELECT count() AS n FROM page_view_event";
+pub(super) const STORED: &str = "SELECT count() AS n FROM page_view_event";
 
 fn stored(cli: &Cli) -> String {
     cli.run(&["sql", "--json", STORED]).ok()

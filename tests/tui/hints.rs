@@ -146,7 +146,7 @@ fn what_cannot_be_changed_is_named_too() {
     views::open_queue(&mut console, Ok(views::snapshot(3)));
     console.keys("D");
     console.code(KeyCode::Enter);
-    assert_says(&console, "type 3 or delete, or Esc to cancel.");
+    assert_says(&console, "type 43 or delete, or Esc to cancel.");
     console.code(KeyCode::Esc);
     console.code(KeyCode::Esc);
     console.send(Msg::Resize(120, 40));

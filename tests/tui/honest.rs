@@ -187,7 +187,7 @@ fn failed_events_further_back_are_looked_for() {
     open_queue(&mut console, Ok(found.clone()));
     assert!(console.screen().contains("235 older not loaded"), "{}", console.screen());
     console.keys("R");
-    assert!(console.screen().contains("Retry the newest 25?"), "{}", console.screen());
+    assert!(console.screen().contains("Retry 260 events?"), "{}", console.screen());
     assert!(console.screen().contains("Enter retry"), "{}", console.screen());
     console.code(KeyCode::Esc);
     console.keys("/no such reason");

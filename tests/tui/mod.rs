@@ -2,6 +2,7 @@
 
 mod asking;
 mod console;
+mod edits;
 mod feed;
 mod hints;
 mod history;
@@ -16,6 +17,7 @@ mod processes;
 mod properties;
 mod regressions;
 mod remembered;
+mod repair;
 mod sessions;
 mod shell;
 mod snapshots;

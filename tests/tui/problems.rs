@@ -1,15 +1,16 @@
 //! The problems: warnings, errors and failed events by what they say; and lines that outlive others.
 
+use bklit_console_core::bulk::{BulkReport, Deed, End, Progress, Which};
 use bklit_console_core::model::panels::ProblemKey;
 use bklit_console_core::model::{Focus, ModelOptions, Screen};
-use bklit_console_core::msg::{Effect, Job, Msg};
+use bklit_console_core::msg::{Effect, Job, Msg, Report};
 use bklit_console_core::requests::{Answer, Request};
-use bklit_wire::backend::Change;
 use bklit_wire::debug_log::{DebugLog, Level, Stage, folded};
 use crossterm::event::KeyCode;
 use serde_json::json;
 
 use super::feed::{Console, busy, log, options, traffic};
+use super::views::planned;
 use super::{feed, views};
 
 const SIZES: [(u16, u16); 4] = [(60, 15), (80, 24), (120, 40), (200, 60)];
@@ -127,7 +128,7 @@ fn groups_count_what_a_line_stands_for_and_join_failed_events() {
     let problems = &console.model.panels().problems;
     let selected = problems.selected().unwrap();
     assert_eq!(problems.group(selected).unwrap().count, 5);
-    assert_eq!(problems.failed_of(selected).unwrap().ids.len(), 3);
+    assert_eq!(problems.failed_of(selected).unwrap().count, 3);
     assert_says(&console, "3 events in the failed queue, r retries");
     select(&mut console, "not an event");
     assert_says(&console, "failed queue");
@@ -189,11 +190,20 @@ fn a_group_is_retried_after_a_question() {
     assert_says(&console, "this group has no failed events");
     select(&mut console, "payload.url");
     assert_eq!(console.keys("r"), None);
-    assert_says(&console, "Retry the newest 3? Type 3:");
-    console.keys("3");
-    let effect = console.code(KeyCode::Enter);
-    let ids = ["1000", "997", "994"].map(str::to_owned).to_vec();
-    assert_eq!(effect, Some(Effect::Ask(Request::Change(Change::Retry, ids))));
+    assert_says(&console, "Retry at least 3 events? Type retry:");
+    console.keys("retry");
+    let plan = planned(console.code(KeyCode::Enter));
+    let reason = "payload.url is not a URL: relative URL without a base";
+    assert_eq!((plan.deed, plan.which), (Deed::Retry, Which::Reason(reason.into())));
+    assert_eq!((plan.known.count, plan.total), (3, 47));
+    console.keys("D");
+    assert_says(&console, "is still in progress");
+    let progress = Progress { seen: 47, chosen: 5, done: 5, invalid: 0 };
+    let report = BulkReport { progress, end: Some(End::Done(None)) };
+    console.send(Msg::Report(Report::Bulk(report)));
+    assert_says(&console, "5 events put back into the queue");
+    console.keys("D");
+    assert_says(&console, "Delete at least 3 events permanently? Type delete:");
     let read_only = ModelOptions { read_only: true, ..options((120, 40)) };
     let mut console = with_problems(read_only);
     select(&mut console, "payload.url");
@@ -206,13 +216,13 @@ fn a_group_is_exported_its_failed_events_or_its_lines() {
     let mut console = problems(120, 40);
     select(&mut console, "payload.url");
     console.keys("X");
-    assert_says(&console, "Export 3 failed events to file:");
+    assert_says(&console, "Export at least 3 failed events to file:");
     assert_says(&console, "failed-20260131");
-    let Some(Effect::Ask(Request::Export { items, .. })) = console.code(KeyCode::Enter) else {
-        panic!("no export")
-    };
-    assert_eq!(items.len(), 3);
-    console.send(Msg::Answer(Answer::Exported(Ok((3, "x".into())))));
+    let plan = planned(console.code(KeyCode::Enter));
+    assert!(matches!(plan.deed, Deed::Export(_)), "{plan:?}");
+    let progress = Progress { seen: 47, chosen: 3, done: 3, invalid: 0 };
+    let report = BulkReport { progress, end: Some(End::Done(Some("x".into()))) };
+    console.send(Msg::Report(Report::Bulk(report)));
     select(&mut console, "body: not UTF-8");
     console.keys("X");
     assert_says(&console, "Export the group's lines to file:");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bklit_console_core::bulk::{BulkReport, End, Progress};
 use bklit_console_core::keymap::BINDINGS;
 use bklit_console_core::model::grouping::MAX_GROUPS;
 use bklit_console_core::model::layout::columns::Columns;
@@ -50,7 +51,6 @@ enum Step {
     Queue(usize, String),
     Live(usize),
     Changed(Option<u64>, String),
-    Exported(Option<u64>, String),
     Work,
     Mouse(MouseEventKind, u16, u16),
     Report(Report),
@@ -109,7 +109,22 @@ fn any_report() -> impl Strategy<Value = Report> {
         any::<String>().prop_map(Report::RecordEnded),
         any::<(String, Vec<String>)>().prop_map(|(dir, names)| Report::Files { dir, names }),
         any::<String>().prop_map(Report::Notice),
+        any_bulk_report().prop_map(Report::Bulk),
+        any::<Result<String, String>>().prop_map(Report::Edited),
     ]
+}
+
+fn any_bulk_report() -> impl Strategy<Value = BulkReport> {
+    let end = prop_oneof![
+        any::<Option<String>>().prop_map(End::Done),
+        Just(End::Stopped),
+        any::<String>().prop_map(End::Failed),
+    ];
+    let progress = any::<[u64; 4]>();
+    (progress, prop::option::of(end)).prop_map(|([seen, chosen, done, invalid], end)| BulkReport {
+        progress: Progress { seen, chosen, done, invalid },
+        end,
+    })
 }
 
 fn any_replayed() -> impl Strategy<Value = Replayed> {
@@ -180,7 +195,6 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => (0..130_usize, any::<String>()).prop_map(|(n, text)| Step::Queue(n, text)),
         1 => (0..130_usize).prop_map(Step::Live),
         1 => (any::<Option<u64>>(), any::<String>()).prop_map(|(n, why)| Step::Changed(n, why)),
-        1 => (any::<Option<u64>>(), any::<String>()).prop_map(|(n, why)| Step::Exported(n, why)),
         5 => any_mouse(),
         2 => any_report().prop_map(Step::Report),
         1 => prop::collection::vec(any_replayed(), 1..4).prop_map(Step::Replay),
@@ -262,10 +276,6 @@ fn take(console: &mut Console, step: Step) {
         Step::Changed(count, why) => {
             answer(console, Answer::Changed(Change::Delete, count.ok_or(why)));
         }
-        Step::Exported(count, why) => {
-            let result = count.map(|count| (count, why.clone().into())).ok_or(why);
-            answer(console, Answer::Exported(result));
-        }
     }
 }
 
@@ -321,7 +331,10 @@ fn check_boards(console: &Console) {
     if let Focus::Prompt(prompt) = model.focus() {
         assert!(prompt.input.value().chars().all(text::is_visible));
         let screen = model.screen();
-        let has_prompts = matches!(screen, Screen::Queue(_) | Screen::Failed(_) | Screen::Help(_));
+        let has_prompts = matches!(
+            screen,
+            Screen::Queue(_) | Screen::Failed(_) | Screen::Edit(_) | Screen::Help(_)
+        );
         assert!(has_prompts || matches!(screen, Screen::Problems(_)));
     }
 }

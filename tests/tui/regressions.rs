@@ -140,6 +140,10 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
             console.code(KeyCode::Enter);
             console.keys("jj");
         }
+        Context::Edit => {
+            super::edits::open_long(console);
+            console.keys("jj");
+        }
         Context::Batch => {
             super::lists::open_batch(console, 60);
             (0..20).for_each(|_| {

@@ -1,10 +1,10 @@
 //! The views beside the log: queue, live, verify.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use bklit_console_core::bulk::{BulkReport, Deed, End, Known, Plan, Progress, Which};
 use bklit_console_core::model::{Focus, ModelOptions, Screen};
-use bklit_console_core::msg::{Effect, Msg};
+use bklit_console_core::msg::{Effect, Msg, Report};
 use bklit_console_core::requests::{Answer, QueueSnapshot, Request};
 use bklit_wire::backend::Change;
 use bklit_wire::debug_bus::DebugMessage;
@@ -186,36 +186,40 @@ fn a_read_only_console() {
     // What changes nothing goes on.
     console.keys("X");
     let exported = console.code(KeyCode::Enter);
-    assert!(matches!(exported, Some(Effect::Ask(Request::Export { .. }))), "{exported:?}");
+    assert_eq!(planned(exported).deed, Deed::Export("failed-20260131-120106.jsonl".into()));
 }
 
 #[test]
 fn deleting_asks_for_the_number() {
     at_all_sizes("queue_confirm", |width, height| {
         let mut console = queue(width, height);
-        console.keys("D24");
+        console.keys("D64");
         console.code(KeyCode::Enter);
         console
     });
-    let all: Vec<_> = (0..25).map(id).collect();
-    for answer in ["25", "delete"] {
+    for answer in ["65", "delete"] {
         let mut console = queue(80, 24);
         console.keys("D");
-        for wrong in ["", "y", "yes", "24", "Delete"] {
+        for wrong in ["", "y", "yes", "25", "Delete"] {
             console.ctrl('u');
             console.keys(wrong);
             assert_eq!(console.code(KeyCode::Enter), None, "{wrong}");
         }
         console.ctrl('u');
         console.keys(answer);
-        let effect = console.code(KeyCode::Enter);
-        let wanted = Request::Change(Change::Delete, all.clone());
-        assert_eq!(effect, Some(Effect::Ask(wanted)));
+        let plan = planned(console.code(KeyCode::Enter));
+        let known = Known { count: 65, is_exact: true };
+        assert_eq!((plan.deed, plan.which), (Deed::Delete, Which::With(String::new())));
+        assert_eq!((plan.known, plan.total, plan.until), (known, 65, Some(ago(1_500))));
         // One change at a time.
-        assert_eq!(console.keys("r"), None);
-        let effect = console.send(Msg::Answer(Answer::Changed(Change::Delete, Ok(25))));
+        for keys in ["r", "R", "d"] {
+            assert_eq!(console.keys(keys), None);
+            let says = "deleting failed events is still in progress; K stops it";
+            assert!(console.screen().contains(says), "{}", console.screen());
+        }
+        let effect = console.send(ended(65, End::Done(None)));
         assert_eq!(effect, Some(Effect::Ask(Request::Queue { failed: 100 })));
-        assert!(console.screen().contains("25 events deleted"), "{}", console.screen());
+        assert!(console.screen().contains("65 events deleted"), "{}", console.screen());
     }
 }
 
@@ -236,16 +240,15 @@ fn cancelled_is_not_done() {
 fn one_event_is_retried_at_once_and_all_after_a_question() {
     let mut console = queue(80, 24);
     console.keys("j");
-    let retry = |ids: Vec<String>| Some(Effect::Ask(Request::Change(Change::Retry, ids)));
-    assert_eq!(console.keys("r"), retry(vec![id(1)]));
+    assert_eq!(console.keys("r"), retry(1));
     console.send(Msg::Answer(Answer::Changed(Change::Retry, Err("refused: not an admin".into()))));
     assert!(console.screen().contains("cannot retry: refused: not an admin"));
     console.keys("R");
     assert_eq!(console.keys("delete"), None);
     assert_eq!(console.code(KeyCode::Enter), None, "that word is for deleting");
     console.ctrl('u');
-    console.keys("25");
-    assert_eq!(console.code(KeyCode::Enter), retry((0..25).map(id).collect()));
+    console.keys("65");
+    assert_eq!(planned(console.code(KeyCode::Enter)).deed, Deed::Retry);
 }
 
 #[test]
@@ -256,9 +259,14 @@ fn what_is_filtered_out_is_left_alone() {
     assert!(screen.contains("8 shown"), "{screen}");
     console.code(KeyCode::Enter);
     console.keys("D8");
-    let wanted: Vec<_> = (0..25).filter(|nth| nth % 3 == 1).map(id).collect();
-    let effect = console.code(KeyCode::Enter);
-    assert_eq!(effect, Some(Effect::Ask(Request::Change(Change::Delete, wanted))));
+    assert_eq!(console.code(KeyCode::Enter), None, "there may be more than those eight");
+    let screen = console.screen();
+    assert!(screen.contains("Delete at least 8 events permanently? Type delete:"), "{screen}");
+    console.ctrl('u');
+    console.keys("delete");
+    let plan = planned(console.code(KeyCode::Enter));
+    assert_eq!(plan.which, Which::With("before 1970".into()));
+    assert_eq!(plan.known, Known { count: 8, is_exact: false });
     console.code(KeyCode::Esc);
     assert!(console.model.panels().queue.filter().is_empty(), "Esc ends the filter first");
     assert!(matches!(console.model.screen(), Screen::Queue(_)));
@@ -285,7 +293,7 @@ fn a_failed_event_in_full() {
     let mut console = queue(80, 24);
     console.code(KeyCode::Enter);
     let retried = console.keys("r");
-    assert_eq!(retried, Some(Effect::Ask(Request::Change(Change::Retry, vec![id(0)]))));
+    assert_eq!(retried, retry(0));
     let event_id = failed(0).event.event_id.unwrap();
     assert_eq!(console.keys("y"), Some(Effect::Copy(event_id.clone())));
     let Some(Effect::Copy(json)) = console.keys("Y") else { panic!("nothing was copied") };
@@ -321,7 +329,7 @@ fn the_reader_stays_at_an_event_while_others_come_and_go() {
     assert_eq!(selected(&console), Some(id(2)), "the last one, as there are no more");
     console.send(Msg::Answer(Answer::Queue(Ok(empty_snapshot()))));
     assert_eq!(selected(&console), None);
-    for keys in ["r", "R", "d", "D", "X", "t"] {
+    for keys in ["r", "R", "d", "D", "X", "t", " ", "K"] {
         assert_eq!(console.keys(keys), None, "{keys}");
     }
 }
@@ -372,19 +380,109 @@ fn exports_into_a_new_file() {
     assert_eq!(prompt.input.value(), "failed-20260131-120106.jsonl");
     console.ctrl('u');
     console.keys("/tmp/x");
-    let Some(Effect::Ask(Request::Export { path, items })) = console.code(KeyCode::Enter) else {
-        panic!("nothing was written")
-    };
-    assert_eq!((path, items.len()), (PathBuf::from("/tmp/x"), 25));
-    let there = "/tmp/x already exists".to_owned();
-    console.send(Msg::Answer(Answer::Exported(Err(there))));
+    let plan = planned(console.code(KeyCode::Enter));
+    assert_eq!((plan.deed, plan.known.count), (Deed::Export("/tmp/x".into()), 65));
+    console.send(ended(0, End::Failed("/tmp/x already exists".into())));
     assert!(console.screen().contains("/tmp/x already exists"), "{}", console.screen());
     console.keys("2");
     console.code(KeyCode::Enter);
-    console.send(Msg::Answer(Answer::Exported(Ok((25, PathBuf::from("/tmp/x2"))))));
-    let screen = console.screen();
-    assert!(screen.contains("25 events written to /tmp/x2"), "{screen}");
+    assert!(matches!(console.model.focus(), Focus::Prompt(_)), "until the file is created");
+    console.send(progress(0));
     assert!(matches!(console.model.focus(), Focus::Keys));
+    console.send(ended(65, End::Done(Some("/tmp/x2".into()))));
+    let screen = console.screen();
+    assert!(screen.contains("65 events written to /tmp/x2"), "{screen}");
+}
+
+#[track_caller]
+pub(super) fn planned(effect: Option<Effect>) -> Plan {
+    let Some(Effect::Bulk(plan)) = effect else { panic!("no plan: {effect:?}") };
+    plan
+}
+
+fn retry(nth: usize) -> Option<Effect> {
+    Some(Effect::Ask(Request::Change(Change::Retry, id(nth))))
+}
+
+fn progress(done: u64) -> Msg {
+    let progress = Progress { seen: done, chosen: done, done, invalid: 0 };
+    Msg::Report(Report::Bulk(BulkReport { progress, end: None }))
+}
+
+fn ended(done: u64, end: End) -> Msg {
+    let progress = Progress { seen: done, chosen: done, done, invalid: 0 };
+    Msg::Report(Report::Bulk(BulkReport { progress, end: Some(end) }))
+}
+
+/// A console that retries 100,000 failed events, and is at 41,200 after five seconds.
+fn retrying(width: u16, height: u16) -> Console {
+    let mut console = queue(width, height);
+    let mut many = snapshot(25);
+    many.view.failed = 100_000;
+    console.tick(2);
+    console.send(Msg::Answer(Answer::Queue(Ok(many))));
+    console.keys("R100,000");
+    planned(console.code(KeyCode::Enter));
+    console.send(progress(0));
+    console.tick(5);
+    console.send(progress(41_200));
+    console
+}
+
+#[test]
+fn the_progress_is_shown_with_the_key_that_stops_it() {
+    at_all_sizes("queue_retrying", retrying);
+    let mut console = retrying(80, 24);
+    console.code(KeyCode::Esc);
+    let screen = console.screen();
+    let says = "retrying failed events: 41,200 of 100,000 · 8.2 k/s";
+    assert!(screen.contains(says) && screen.contains(" K stops"), "on each screen\n{screen}");
+    assert_eq!(console.keys("q"), None);
+    let says = "retrying failed events, quitting stops that; q again quits";
+    assert!(console.screen().contains(says), "{}", console.screen());
+    assert_eq!(console.keys("K"), Some(Effect::StopBulk));
+    assert!(console.screen().contains(" STOPPING "), "{}", console.screen());
+    assert_eq!(console.send(ended(41_700, End::Stopped)), None, "nobody looks at the queue");
+    let says = "41,700 of 100,000 events put back into the queue, stopped";
+    console.tick(10);
+    let screen = console.screen();
+    assert!(screen.contains(says) && screen.contains(" K hides this"), "it stays\n{screen}");
+    console.keys("K");
+    assert!(!console.screen().contains(says), "{}", console.screen());
+    // Reports that come late change nothing.
+    assert_eq!(console.send(progress(41_800)), None);
+    assert!(console.model.bulk().is_none());
+}
+
+#[test]
+fn marked_events_are_meant_instead_of_all() {
+    let mut console = queue(120, 40);
+    console.keys("  j ");
+    assert!(console.screen().contains("3 marked"), "{}", console.screen());
+    let marks = console.model.panels().queue.marks();
+    let marked: Vec<_> = (0..25).filter(|&nth| marks.has(&failed(nth))).collect();
+    assert_eq!(marked, [0, 1, 3]);
+    insta::assert_snapshot!("queue_marked_120x40", console.screen());
+    // Others come and go, and ids change.
+    let mut next = snapshot(25);
+    next.failed.iter_mut().for_each(|item| item.id.push('x'));
+    next.failed.insert(0, FailedView { id: "new".into(), ..failed(24) });
+    console.tick(2);
+    console.send(Msg::Answer(Answer::Queue(Ok(next))));
+    console.keys("D3");
+    let plan = planned(console.code(KeyCode::Enter));
+    let marks = console.model.panels().queue.marks().clone();
+    assert_eq!(plan.which, Which::Marked(marks));
+    assert_eq!(plan.known, Known { count: 3, is_exact: true });
+    console.send(ended(3, End::Done(None)));
+    console.code(KeyCode::Esc);
+    assert_eq!(console.model.panels().queue.marks().count(), 0, "Esc removes the marks first");
+    assert!(matches!(console.model.screen(), Screen::Queue(_)));
+    // What is gone is not marked any more, as soon as all are known.
+    console.keys("g ");
+    console.tick(2);
+    console.send(Msg::Answer(Answer::Queue(Ok(empty_snapshot()))));
+    assert_eq!(console.model.panels().queue.marks().count(), 0);
 }
 
 pub(super) fn live_view(projects: usize) -> LiveView {

@@ -139,14 +139,18 @@ fn confirmed(which: Which, count: usize) -> Result<bool> {
     let events = if count == 1 { "event" } else { "events" };
     let adjective = which.adjective();
     eprint!("Type `{word}` to permanently delete {count} {adjective} {events}: ");
-    let mut answer = String::new();
-    io::BufRead::read_line(
-        &mut io::Read::take(io::stdin().lock(), MAX_ANSWER as u64),
-        &mut answer,
-    )?;
-    if answer.trim() == word {
+    let answer = answer()?;
+    if answer == word {
         return Ok(true);
     }
-    eprintln!("`{}` does not match.", safe(answer.trim()));
+    eprintln!("`{}` does not match.", safe(&answer));
     Ok(false)
+}
+
+/// What the user types, without whitespace around it.
+pub(super) fn answer() -> Result<String> {
+    let mut answer = String::new();
+    let mut input = io::Read::take(io::stdin().lock(), MAX_ANSWER as u64);
+    io::BufRead::read_line(&mut input, &mut answer)?;
+    Ok(answer.trim().to_owned())
 }

@@ -3,6 +3,7 @@
 //! - `status`: how many events are waiting, in flight and failed
 //! - `list`: prints events
 //! - `change`: retries and deletes events
+//! - `edit`: edits failed events and retries them
 //! - `pause`: pauses and resumes accepting and storing events
 //! - `export`: writes events to a file
 //! - `drain`: runs a worker until the queue is empty
@@ -10,12 +11,14 @@
 
 mod change;
 mod drain;
+mod edit;
 mod export;
 mod list;
 mod pause;
 mod status;
 mod walk;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -36,11 +39,12 @@ pub struct Queues {
     pub spool: Option<Arc<dyn Queue>>,
 }
 
-/// Runs all commands but `drain`, and prints their results.
+/// Runs all commands but `drain`, and prints their results. Originals of edited events are kept in the
+/// data dir.
 ///
 /// # Errors
 /// When the queue is unavailable or the result cannot be written.
-pub async fn run(args: &QueueArgs, queues: &Queues) -> Result<ExitCode> {
+pub async fn run(args: &QueueArgs, queues: &Queues, data_dir: &Path) -> Result<ExitCode> {
     let queue = &*queues.queue;
     match &args.command {
         QueueCommand::Status { json } => status::run(queues, *json).await?,
@@ -48,6 +52,7 @@ pub async fn run(args: &QueueArgs, queues: &Queues) -> Result<ExitCode> {
             list::run(queue, Which::of(*waiting), filter, *limit, *json).await?;
         }
         QueueCommand::Retry { choice } => return change::retry(queue, choice).await,
+        QueueCommand::Edit(args) => return edit::run(queue, data_dir, args).await,
         QueueCommand::Delete { choice, waiting, yes } => {
             return change::delete(queue, Which::of(*waiting), choice, *yes).await;
         }

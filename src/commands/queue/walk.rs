@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::cli::FilterArgs;
 use bklit_pipeline::queue::{Order, Page, Queue};
-use bklit_wire::queue::EventView;
 use bklit_wire::queue::MAX_PAGE;
+use bklit_wire::queue::{EventView, FailedView};
 use bklit_wire::time::UtcMillis;
 
 /// Which list.
@@ -46,6 +46,13 @@ pub(super) struct Entry {
     pub(super) reason: Option<String>,
     /// The event as it was queued.
     pub(super) body: String,
+}
+
+impl From<Entry> for FailedView {
+    fn from(entry: Entry) -> Self {
+        let Entry { id, event, failed_at, reason, body } = entry;
+        Self { id, event, failed_at, reason: reason.unwrap_or_default(), body }
+    }
 }
 
 /// A walk over all pages of a list.

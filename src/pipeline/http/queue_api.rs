@@ -1,4 +1,4 @@
-//! `/api/queue…`: shows waiting, in-flight and failed events; retries and deletes failed ones.
+//! `/api/queue…`: shows waiting, in-flight and failed events; retries, edits and deletes failed ones.
 
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,12 +14,13 @@ use bklit_net::timeout::within;
 use bklit_wire::backend::Change;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::pause::PauseRequest;
-use bklit_wire::queue::{Changed, Chosen, MAX_PAGE};
+use bklit_wire::queue::{Changed, Chosen, EditRequest, MAX_EDIT_BYTES, MAX_PAGE};
 
 use super::body::Expected;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, body};
+use crate::queue::api::EDITED;
 use crate::queue::{QueueError, api};
 use crate::server::access::query;
 
@@ -65,14 +66,12 @@ pub async fn change(
     incoming: Incoming,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let context = &*peer.context;
-    let bytes = json_of_admin(peer, head, incoming).await?;
+    let bytes = json_of_admin(peer, head, incoming, None).await?;
     let Chosen { ids } = serde_json::from_slice(&bytes).map_err(|error| {
         let problem = format!("must be {{\"ids\":[\"…\"]}}: {error}");
         Refusal::field("body", Cow::Owned(problem))
     })?;
-    if ids.is_empty() || ids.len() > MAX_PAGE {
-        return Err(Refusal::field("ids", format!("must be from 1 to {MAX_PAGE}")));
-    }
+    check_count("ids", ids.len())?;
     let (changed, message) = match change {
         Change::Retry => {
             (in_time(context.intake.queue().retry_failed(&ids)).await?, "Failed events put back")
@@ -81,11 +80,42 @@ pub async fn change(
             (in_time(context.intake.queue().delete_failed(&ids)).await?, "Failed events deleted")
         }
     };
-    context.intake.log().step(Stage::Queue).warn(message, || {
+    log(peer, head, message, changed);
+    Ok(response::no_store(response::json(StatusCode::OK, &Changed { changed })))
+}
+
+/// `POST /api/queue/failed/edit`: puts failed events back with other bodies, or only checks those.
+pub async fn edit(
+    peer: &Peer,
+    head: &Parts,
+    incoming: Incoming,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let bytes = json_of_admin(peer, head, incoming, Some(MAX_EDIT_BYTES)).await?;
+    let request: EditRequest = serde_json::from_slice(&bytes).map_err(|error| {
+        let problem = format!("must be {{\"edits\":[{{\"id\":\"…\",\"body\":\"…\"}}]}}: {error}");
+        Refusal::field("body", problem)
+    })?;
+    check_count("edits", request.edits.len())?;
+    let edited = in_time(api::edit(peer.context.intake.queue(), &request)).await?;
+    if !request.dry_run {
+        log(peer, head, EDITED, edited.changed);
+    }
+    Ok(response::no_store(response::json(StatusCode::OK, &edited)))
+}
+
+fn check_count(field: &'static str, count: usize) -> Result<(), Refusal> {
+    if (1..=MAX_PAGE).contains(&count) {
+        return Ok(());
+    }
+    Err(Refusal::field(field, format!("must be from 1 to {MAX_PAGE}")))
+}
+
+/// Logs a change of failed events.
+fn log(peer: &Peer, head: &Parts, message: &'static str, changed: u64) {
+    peer.context.intake.log().step(Stage::Queue).warn(message, || {
         let events = [("events".to_owned(), changed.into())];
         events.into_iter().chain(peer.shown(peer.client(&head.headers).ip)).collect()
     });
-    Ok(response::no_store(response::json(StatusCode::OK, &Changed { changed })))
 }
 
 /// `POST /api/queue/pause`.
@@ -95,7 +125,7 @@ pub async fn pause(
     incoming: Incoming,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let queue = peer.context.intake.queue();
-    let bytes = json_of_admin(peer, head, incoming).await?;
+    let bytes = json_of_admin(peer, head, incoming, None).await?;
     let request: PauseRequest = serde_json::from_slice(&bytes).map_err(|error| {
         let problem =
             format!("must be {{\"part\":\"workers\",\"paused\":true,\"by\":\"…\"}}: {error}");
@@ -109,18 +139,19 @@ pub async fn pause(
     Ok(response::no_store(response::json(StatusCode::OK, &paused)))
 }
 
-/// The JSON that an administrator sent.
+/// The JSON that an administrator sent; `most` bytes of it, or those of an event.
 pub(super) async fn json_of_admin(
     peer: &Peer,
     head: &Parts,
     incoming: Incoming,
+    most: Option<usize>,
 ) -> Result<Bytes, Refusal> {
     let context = &*peer.context;
     // Rejects what a form in a web page could also send.
     if !head.headers.contains_key(CONTENT_TYPE) || body::is_text(&head.headers) {
         return Err(Refusal::Unsupported("Content-Type must be application/json"));
     }
-    let most = context.settings.max_body_bytes;
+    let most = most.unwrap_or(context.settings.max_body_bytes);
     let expected = Expected { most, lines: false };
     let coding = body::check_head(&head.headers, &incoming, expected)?;
     let bytes = body::read(incoming, context.settings.body_timeout, most).await?;

@@ -60,7 +60,7 @@ async fn body<T: DeserializeOwned>(
     incoming: Incoming,
     form: &'static str,
 ) -> Result<T, Refusal> {
-    let bytes = json_of_admin(peer, head, incoming).await?;
+    let bytes = json_of_admin(peer, head, incoming, None).await?;
     serde_json::from_slice(&bytes)
         .map_err(|error| Refusal::field("body", format!("{form}: {error}")))
 }

@@ -1,12 +1,12 @@
 //! Builds the views of the queue (see [`bklit_wire::queue`]) from the port.
 
 use bklit_wire::queue::{
-    BatchInFlight, BatchView, EventView, FailedPage, FailedView, MOST_BATCHES, MOST_MEMBERS,
-    QueueView, ShardView,
+    BatchInFlight, BatchView, Edit, EditRequest, Edited, EventView, FailedPage, FailedView,
+    InvalidEdit, MOST_BATCHES, MOST_MEMBERS, QueueView, ShardView,
 };
 use bklit_wire::time::UtcMillis;
 
-use super::{FailedItem, Order, Page, Queue, QueueError, QueueStats};
+use super::{FailedItem, Order, Page, Queue, QueueError, QueueStats, edit};
 
 /// The current state of the queue.
 ///
@@ -62,6 +62,27 @@ pub async fn failed(
 ) -> Result<FailedPage, QueueError> {
     let Page { items, next, .. } = queue.failed(after, most).await?;
     Ok(FailedPage { items: items.into_iter().map(FailedView::from).collect(), next })
+}
+
+/// What is logged when failed events have been edited and put back.
+pub const EDITED: &str = "Failed events edited and put back";
+
+/// Puts failed items back with other bodies, or only checks those.
+///
+/// # Errors
+/// [`QueueError::Unavailable`].
+pub async fn edit(queue: &dyn Queue, request: &EditRequest) -> Result<Edited, QueueError> {
+    if !request.dry_run {
+        return queue.retry_edited(&request.edits).await;
+    }
+    let mut checked = Edited::default();
+    for Edit { id, body } in &request.edits {
+        match edit::check_event(body) {
+            Ok(()) => checked.changed += 1,
+            Err(error) => checked.invalid.push(InvalidEdit { id: id.clone(), error }),
+        }
+    }
+    Ok(checked)
 }
 
 impl From<FailedItem> for FailedView {

@@ -7,6 +7,7 @@
 //! - `api`: the views of the queue for people
 //! - `bounds`: the bounds of a queue, and its errors
 //! - `client_ids`: recognises a client's retry
+//! - `edit`: checks edited items
 //! - `items`: what is put into a queue, and what comes out of it
 //! - `pausable`: a queue that an operator can pause
 //! - `settings`: the queue's settings
@@ -15,6 +16,7 @@
 pub mod api;
 mod bounds;
 mod client_ids;
+pub mod edit;
 mod items;
 mod pausable;
 mod settings;
@@ -28,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::pause::{Pausable, Pause, Paused};
-use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::{BatchInFlight, Edit, Edited};
 
 pub use bounds::{Bounds, DEFAULT_MAX_FAILED, QueueError};
 pub use client_ids::{CLIENT_ID_MEMORY, ClientId, DEFAULT_MAX_CLIENT_IDS};
@@ -275,6 +277,15 @@ pub trait Queue: Send + Sync {
     /// # Errors
     /// [`QueueError::Unavailable`]: some may have been moved.
     async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError>;
+
+    /// Moves failed items to the end of the queue with other bodies, each atomically, unless
+    /// [`edit::check`] finds something wrong with the body.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`]: some may have been moved.
+    async fn retry_edited(&self, _edits: &[Edit]) -> Result<Edited, QueueError> {
+        Err(QueueError::Unavailable("events cannot be edited here".to_owned()))
+    }
 
     /// Deletes failed items permanently; returns how many existed.
     ///

@@ -18,7 +18,7 @@ use super::{
 use bklit_net::timeout::within;
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::pause::{Pausable, Pause, Paused};
-use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::{BatchInFlight, Edit, Edited};
 
 /// How long what was read is used.
 const READ_EVERY: Duration = Duration::from_secs(1);
@@ -264,6 +264,10 @@ impl Queue for PausableQueue {
 
     async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
         self.queue.retry_failed(ids).await
+    }
+
+    async fn retry_edited(&self, edits: &[Edit]) -> Result<Edited, QueueError> {
+        self.queue.retry_edited(edits).await
     }
 
     async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {

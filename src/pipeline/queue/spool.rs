@@ -37,7 +37,7 @@ use super::{
     Rejected, WaitingItem,
 };
 use bklit_net::backoff::Backoff;
-use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::{BatchInFlight, Edit, Edited};
 
 /// Events moved at a time.
 const MOST_MOVED: usize = 500;
@@ -366,6 +366,15 @@ impl Queue for SpooledQueue {
             retried += self.shared.queue.retry_failed(&queues).await?;
         }
         Ok(retried)
+    }
+
+    async fn retry_edited(&self, edits: &[Edit]) -> Result<Edited, QueueError> {
+        let shared = &self.shared;
+        let (edited, fills) = failed::retry_edited(&*shared.queue, &*shared.spool, edits).await?;
+        if fills {
+            shared.filled.notify_one();
+        }
+        Ok(edited)
     }
 
     async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {

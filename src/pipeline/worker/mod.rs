@@ -29,6 +29,7 @@ mod in_hand;
 mod lease;
 mod live_events;
 mod parse;
+pub(crate) use parse::read_event;
 mod prefetch;
 mod presence;
 mod sessions;

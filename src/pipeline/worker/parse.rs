@@ -44,6 +44,15 @@ pub(super) async fn parse(
     (events, rejected)
 }
 
+/// Reads an item as the worker does.
+///
+/// # Errors
+/// Why it would be rejected.
+pub(crate) fn read_event(body: &str) -> Result<QueuedEvent, String> {
+    let item = ClaimedItem { seq: 0, body: body.to_owned(), invalid_utf8: None };
+    event(&item, UtcMillis::now()).map(|(event, _)| event)
+}
+
 fn event(item: &ClaimedItem, received: UtcMillis) -> Result<(QueuedEvent, Vec<String>), String> {
     let (event, mut notes) = QueuedEvent::read(&item.body, received).map_err(|error| {
         let invalid = item.invalid_utf8.map(|at| format!("; invalid UTF-8 at byte {at}"));

@@ -1,18 +1,26 @@
 //! The console's requests to the pipeline: the queue and its repair, events, and live visitors. The
 //! loop runs them as tasks with timeouts; the model only says what it needs.
 //!
+//! - `bulk`: changes of many failed events
 //! - `export`: writes failed events to a file
 //! - `tasks`: the pending requests
 
+mod bulk;
 mod export;
 mod tasks;
 
-use bklit_console_core::model::history::Shift;
-use bklit_console_core::requests::{HistoryWindow, QueueSnapshot};
-use bklit_wire::backend::{Backend, Change};
-use bklit_wire::history::HistoryQuery;
-use bklit_wire::queue::MAX_PAGE;
+use std::path::Path;
 
+use tokio::task::spawn_blocking;
+
+use crate::originals;
+use bklit_console_core::model::history::Shift;
+use bklit_console_core::requests::{HistoryWindow, KeptEdit, QueueSnapshot};
+use bklit_wire::backend::Backend;
+use bklit_wire::history::HistoryQuery;
+use bklit_wire::queue::{Edit, EditRequest, FailedView};
+
+pub(super) use bulk::BulkTask;
 pub(super) use tasks::Tasks;
 
 /// Items per page; small enough for a slow connection.
@@ -50,14 +58,17 @@ async fn history(backend: &dyn Backend, query: HistoryQuery) -> Result<HistoryWi
     Ok(HistoryWindow { now, before })
 }
 
-/// Applies a change to any number of failed events.
-async fn change(backend: &dyn Backend, change: Change, ids: &[String]) -> Result<u64, String> {
-    let mut changed = 0;
-    for part in ids.chunks(MAX_PAGE) {
-        changed += backend.change(change, part).await.map_err(|reason| match changed {
-            0 => reason,
-            done => format!("{reason}; {done} were done before"),
-        })?;
-    }
-    Ok(changed)
+/// Keeps failed events as they are in a file, and then puts other bodies into the queue instead of
+/// them.
+async fn keep_and_edit(
+    backend: &dyn Backend,
+    data_dir: &Path,
+    originals: Vec<FailedView>,
+    edits: Vec<Edit>,
+) -> Result<KeptEdit, String> {
+    let dir = data_dir.to_owned();
+    let kept = spawn_blocking(move || originals::keep(&dir, &originals)).await;
+    let kept = kept.map_err(|error| error.to_string())??.display().to_string();
+    let edited = backend.edit(&EditRequest { edits, dry_run: false }).await?;
+    Ok(KeptEdit { edited, kept })
 }

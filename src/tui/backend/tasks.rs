@@ -1,36 +1,40 @@
 //! Pending requests: tasks outside the loop, one per kind, each with a timeout.
 
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{Backend, change, export, history, snapshot};
+use super::{Backend, history, keep_and_edit, snapshot};
 use bklit_console_core::requests::{Answer, Request};
 use bklit_wire::pause::PauseRequest;
+use bklit_wire::queue::{Edit, EditRequest};
 use bklit_wire::sql::TIME_LIMIT;
 
 /// The timeout of a request.
 const ANSWER_WAIT: Duration = Duration::from_secs(6);
-/// The timeout of a change to many events.
+/// The timeout of a change.
 const CHANGE_WAIT: Duration = Duration::from_secs(30);
 /// The timeout of a query: the store ends it earlier.
 const SQL_WAIT: Duration = TIME_LIMIT.saturating_add(Duration::from_secs(5));
 /// The number of kinds of requests.
-const KINDS: usize = 12;
+const KINDS: usize = 13;
 /// The kind of [`Request::Sql`].
-const SQL: usize = 10;
+const SQL: usize = 11;
 /// The reason given when the source has no API, only a stream.
-const NO_BACKEND: &str = "this source only streams lines and cannot be queried";
+pub(super) const NO_BACKEND: &str = "this source only streams lines and cannot be queried";
 
 /// The pending requests.
 pub(crate) struct Tasks {
     backend: Option<Arc<dyn Backend>>,
     /// Who uses the console, as others know them.
     who: Arc<str>,
+    /// Where originals of edited events are kept.
+    data_dir: Arc<Path>,
     running: [Option<Running>; KINDS],
 }
 
@@ -45,15 +49,16 @@ fn kind(request: &Request) -> usize {
         Request::Queue { .. } => 0,
         Request::Change(..) => 1,
         Request::Live => 2,
-        Request::Export { .. } => 3,
         Request::Batch(_) => 4,
         Request::Event(_) => 5,
         Request::Session { .. } => 6,
         Request::History(_) => 7,
         Request::Bars(_) => 8,
-        Request::Pause { .. } => 9,
+        Request::Pause { .. } => 3,
+        Request::CheckEdit(_) => 9,
+        Request::Edit(..) => 10,
         Request::Sql { .. } => SQL,
-        Request::SqlSchema => 11,
+        Request::SqlSchema => 12,
     }
 }
 
@@ -64,6 +69,11 @@ fn failure(request: &Request) -> Failure {
             let change = *change;
             Box::new(move |reason| Answer::Changed(change, Err(reason)))
         }
+        Request::CheckEdit(edit) => {
+            let body = edit.body.clone();
+            Box::new(|reason| Answer::EditChecked(body, Err(reason)))
+        }
+        Request::Edit(..) => Box::new(|reason| Answer::Edited(Err(reason))),
         Request::Batch(id) => {
             let id = id.clone();
             Box::new(|reason| Answer::Batch(id, Err(reason)))
@@ -88,14 +98,14 @@ fn failure(request: &Request) -> Failure {
             Box::new(move |reason| Answer::Sql(number, Err(reason)))
         }
         Request::SqlSchema => Box::new(|reason| Answer::SqlSchema(Err(reason))),
-        Request::Export { .. } => Box::new(|reason| Answer::Exported(Err(reason))),
     }
 }
 
 impl Tasks {
     /// Creates it without any requests.
-    pub(crate) fn new(backend: Option<Arc<dyn Backend>>, who: &str) -> Self {
-        Self { backend, who: who.into(), running: [const { None }; KINDS] }
+    pub(crate) fn new(backend: Option<Arc<dyn Backend>>, who: &str, data_dir: PathBuf) -> Self {
+        let data_dir = data_dir.into();
+        Self { backend, who: who.into(), data_dir, running: [const { None }; KINDS] }
     }
 
     /// Starts a request; [`Tasks::next`] returns the answer. Ignored while one of its kind is
@@ -104,7 +114,11 @@ impl Tasks {
         let place = &mut self.running[kind(&request)];
         let is_latest = matches!(
             request,
-            Request::Batch(_) | Request::Event(_) | Request::Session { .. } | Request::Sql { .. }
+            Request::Batch(_)
+                | Request::Event(_)
+                | Request::Session { .. }
+                | Request::CheckEdit(_)
+                | Request::Sql { .. }
         );
         if let (Some((task, _)), true) = (&place, is_latest) {
             // For these the latest counts: the reader has moved on.
@@ -114,8 +128,12 @@ impl Tasks {
         if place.is_none() {
             let fail = failure(&request);
             *place = {
-                let (backend, who) = (self.backend.clone(), Arc::clone(&self.who));
-                Some((tokio::spawn(answer(backend, who, request)), fail))
+                let context = Context {
+                    backend: self.backend.clone(),
+                    who: Arc::clone(&self.who),
+                    data_dir: Arc::clone(&self.data_dir),
+                };
+                Some((tokio::spawn(answer(context, request)), fail))
             };
         }
     }
@@ -148,7 +166,14 @@ impl Drop for Tasks {
     }
 }
 
-async fn answer(backend: Option<Arc<dyn Backend>>, who: Arc<str>, request: Request) -> Answer {
+/// What a request is carried out with.
+struct Context {
+    backend: Option<Arc<dyn Backend>>,
+    who: Arc<str>,
+    data_dir: Arc<Path>,
+}
+
+async fn answer(context: Context, request: Request) -> Answer {
     let wait = match request {
         Request::Queue { .. }
         | Request::Batch(_)
@@ -157,72 +182,47 @@ async fn answer(backend: Option<Arc<dyn Backend>>, who: Arc<str>, request: Reque
         | Request::Live
         | Request::History(_)
         | Request::Bars(_)
+        | Request::CheckEdit(_)
         | Request::Pause { .. } => ANSWER_WAIT,
         Request::Sql { .. } | Request::SqlSchema => SQL_WAIT,
-        Request::Change(..) | Request::Export { .. } => CHANGE_WAIT,
+        Request::Change(..) | Request::Edit(..) => CHANGE_WAIT,
     };
     let fail = failure(&request);
     let late = || fail(format!("no answer within {} s", wait.as_secs()));
-    timeout(wait, carry_out(backend, &who, request)).await.unwrap_or_else(|_| late())
+    timeout(wait, carry_out(context, request)).await.unwrap_or_else(|_| late())
 }
 
-async fn carry_out(backend: Option<Arc<dyn Backend>>, who: &str, request: Request) -> Answer {
-    let fail = failure(&request);
-    let backend = || backend.as_deref().ok_or_else(|| NO_BACKEND.to_owned());
+async fn carry_out(context: Context, request: Request) -> Answer {
+    let Context { backend, who, data_dir } = context;
+    let Some(backend) = backend.as_deref() else {
+        return failure(&request)(NO_BACKEND.to_owned());
+    };
     match request {
-        Request::Queue { failed } => match backend() {
-            Ok(backend) => Answer::Queue(snapshot(backend, failed).await),
-            Err(reason) => fail(reason),
-        },
-        Request::Change(what, ids) => match backend() {
-            Ok(backend) => Answer::Changed(what, change(backend, what, &ids).await),
-            Err(reason) => fail(reason),
-        },
-        Request::Batch(id) => match backend() {
-            Ok(backend) => Answer::Batch(id.clone(), backend.batch(&id).await),
-            Err(reason) => fail(reason),
-        },
-        Request::Event(id) => match backend() {
-            Ok(backend) => Answer::Event(id.clone(), backend.event(&id).await),
-            Err(reason) => fail(reason),
-        },
-        Request::Session { id, project } => match backend() {
-            Ok(backend) => {
-                let found = backend.session(&id, project.as_deref()).await;
-                Answer::Session(id, found)
-            }
-            Err(reason) => fail(reason),
-        },
-        Request::Live => match backend() {
-            Ok(backend) => Answer::Live(backend.live().await),
-            Err(reason) => fail(reason),
-        },
-        Request::History(query) => match backend() {
-            Ok(backend) => Answer::History(history(backend, query).await.map(Box::new)),
-            Err(reason) => fail(reason),
-        },
-        Request::Bars(query) => match backend() {
-            Ok(backend) => Answer::Bars(backend.history(query).await),
-            Err(reason) => fail(reason),
-        },
-        Request::Pause { part, paused, reason } => match backend() {
-            Ok(backend) => {
-                let request = PauseRequest { part, paused, by: who.to_owned(), reason };
-                Answer::Paused(part, paused, backend.pause(&request).await)
-            }
-            Err(reason) => fail(reason),
-        },
-        Request::Sql { number, query } => match backend() {
-            Ok(backend) => Answer::Sql(number, backend.sql(&query).await),
-            Err(reason) => fail(reason),
-        },
-        Request::SqlSchema => match backend() {
-            Ok(backend) => Answer::SqlSchema(backend.sql_schema().await),
-            Err(reason) => fail(reason),
-        },
-        Request::Export { path, items } => {
-            let written = spawn_blocking(move || export::write(&path, &items)).await;
-            Answer::Exported(written.unwrap_or_else(|error| Err(error.to_string())))
+        Request::Queue { failed } => Answer::Queue(snapshot(backend, failed).await),
+        Request::Change(what, id) => Answer::Changed(what, backend.change(what, &[id]).await),
+        Request::CheckEdit(edit) => {
+            let body = edit.body.clone();
+            let request = EditRequest { edits: vec![edit], dry_run: true };
+            Answer::EditChecked(body, backend.edit(&request).await)
+        }
+        Request::Edit(item, body) => {
+            let edits = vec![Edit { id: item.id.clone(), body }];
+            Answer::Edited(keep_and_edit(backend, &data_dir, vec![*item], edits).await)
+        }
+        Request::Batch(id) => Answer::Batch(id.clone(), backend.batch(&id).await),
+        Request::Event(id) => Answer::Event(id.clone(), backend.event(&id).await),
+        Request::Session { id, project } => {
+            let found = backend.session(&id, project.as_deref()).await;
+            Answer::Session(id, found)
+        }
+        Request::Live => Answer::Live(backend.live().await),
+        Request::History(query) => Answer::History(history(backend, query).await.map(Box::new)),
+        Request::Bars(query) => Answer::Bars(backend.history(query).await),
+        Request::Sql { number, query } => Answer::Sql(number, backend.sql(&query).await),
+        Request::SqlSchema => Answer::SqlSchema(backend.sql_schema().await),
+        Request::Pause { part, paused, reason } => {
+            let request = PauseRequest { part, paused, by: who.as_ref().to_owned(), reason };
+            Answer::Paused(part, paused, backend.pause(&request).await)
         }
     }
 }

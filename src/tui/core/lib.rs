@@ -2,6 +2,8 @@
 //! environment, or depends on the rest of the console.
 //!
 //! - `appearance`: settings of theme, colours and characters
+//! - `bulk`: changes of many failed events
+//! - `diff`: the lines in which two texts differ
 //! - `format`: numbers formatted for people
 //! - `histories`: what was typed before
 //! - `keymap`: the table of keys
@@ -17,11 +19,13 @@
 //! - `view`: draws the model
 //!
 //! ```text
-//! format, histories, remembered, state ◄─ theme, keymap, requests, playback ◄─ msg ◄─ model ◄─┬─ update
-//!                                                                                  └─ view
+//! bulk, diff, format, histories, remembered, state ◄─ theme, keymap, requests, playback ◄─ msg ◄─ model ◄─┬─ update
+//!                                                                                                          └─ view
 //! ```
 
 pub mod appearance;
+pub mod bulk;
+pub mod diff;
 pub mod format;
 pub mod histories;
 pub mod keymap;

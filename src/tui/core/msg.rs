@@ -3,6 +3,7 @@
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
+use super::bulk::{BulkReport, Plan};
 use super::histories::Histories;
 use super::playback::{ReplayCommand, Replayed};
 use super::remembered::Remembered;
@@ -45,6 +46,10 @@ pub enum Report {
     PieceWritten,
     /// The export is complete, with its path; or why it failed.
     Exported(Result<String, String>),
+    /// What the editor left, or why there is nothing.
+    Edited(Result<String, String>),
+    /// The progress or end of a change of many failed events.
+    Bulk(BulkReport),
     /// Recording has started, with the file's path.
     RecordBegan(String),
     /// How much was recorded so far.
@@ -119,8 +124,14 @@ pub enum Effect {
     Redraw,
     /// Turn the terminal's mouse reports on or off.
     Mouse(bool),
-    /// Send a request to the pipeline, or write a file; the loop does not wait for the answer.
+    /// Send a request to the pipeline; the loop does not wait for the answer.
     Ask(Request),
+    /// Leave the terminal to the user's editor with this text; [`Report::Edited`] follows.
+    Edit(String),
+    /// Change many failed events; reports follow until it has ended.
+    Bulk(Plan),
+    /// Stop doing so.
+    StopBulk,
     /// Stop the running query; it gets no answer.
     StopSql,
     /// Start a job.

@@ -1,13 +1,11 @@
 //! The console's requests to the pipeline, and the answers.
 
-use std::path::PathBuf;
-
 use bklit_wire::backend::Change;
 use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::history::{History, HistoryQuery};
 use bklit_wire::live_view::LiveView;
 use bklit_wire::pause::Pausable;
-use bklit_wire::queue::{BatchView, FailedView, QueueView};
+use bklit_wire::queue::{BatchView, Edit, Edited, FailedView, QueueView};
 use bklit_wire::session_lookup::SessionTrace;
 use bklit_wire::sql::{SqlAnswer, SqlSchema};
 
@@ -19,8 +17,12 @@ pub enum Request {
         /// The most failed events to return.
         failed: usize,
     },
-    /// Change failed events.
-    Change(Change, Vec<String>),
+    /// Change a failed event, by its id in the failed queue.
+    Change(Change, String),
+    /// Check an edited event, without changing anything.
+    CheckEdit(Edit),
+    /// Keep a failed event in a file, and put another body into the queue instead of it.
+    Edit(Box<FailedView>, String),
     /// The events of a batch in flight, by its id.
     Batch(String),
     /// The state of an event, by its id.
@@ -56,13 +58,6 @@ pub enum Request {
     },
     /// The tables that can be queried.
     SqlSchema,
-    /// Write failed events to a file.
-    Export {
-        /// The file, which must not exist.
-        path: PathBuf,
-        /// The events.
-        items: Vec<FailedView>,
-    },
 }
 
 /// The answer to a request. Each request gets exactly one, even after a timeout.
@@ -72,6 +67,10 @@ pub enum Answer {
     Queue(Result<QueueSnapshot, String>),
     /// Of [`Request::Change`]: how many were changed.
     Changed(Change, Result<u64, String>),
+    /// Of [`Request::CheckEdit`], with the edited body.
+    EditChecked(String, Result<Edited, String>),
+    /// Of [`Request::Edit`].
+    Edited(Result<KeptEdit, String>),
     /// Of [`Request::Batch`], with the id; `None` once the batch is done.
     Batch(String, Result<Option<BatchView>, String>),
     /// Of [`Request::Event`], with the id.
@@ -90,8 +89,15 @@ pub enum Answer {
     Sql(u64, Result<SqlAnswer, String>),
     /// Of [`Request::SqlSchema`].
     SqlSchema(Result<SqlSchema, String>),
-    /// Of [`Request::Export`]: how many events were written, and the file.
-    Exported(Result<(u64, PathBuf), String>),
+}
+
+/// What became of an edited event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptEdit {
+    /// Whether it was put into the queue.
+    pub edited: Edited,
+    /// The file with the original.
+    pub kept: String,
 }
 
 /// The queue at a moment, and its newest failed events.

@@ -11,6 +11,7 @@ mod mouse;
 mod reported;
 
 use std::io::{self, PipeReader, PipeWriter};
+use std::thread::JoinHandle;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -37,7 +38,8 @@ pub enum Input {
 pub struct Keyboard {
     received: mpsc::Receiver<Input>,
     /// Closing this pipe ends the thread.
-    _wake: PipeWriter,
+    wake: PipeWriter,
+    thread: JoinHandle<()>,
 }
 
 impl Keyboard {
@@ -48,18 +50,35 @@ impl Keyboard {
     pub fn start() -> io::Result<Self> {
         let (woken, wake) = io::pipe()?;
         let (sender, received) = mpsc::channel(CAPACITY);
-        std::thread::Builder::new().name("keyboard".into()).spawn(move || {
+        let thread = std::thread::Builder::new().name("keyboard".into()).spawn(move || {
             // An error means that standard input cannot be read any more.
             if read_keys(&woken, &sender).is_err() {
                 let _ = sender.blocking_send(Input::HungUp);
             }
         })?;
-        Ok(Self { received, _wake: wake })
+        Ok(Self { received, wake, thread })
+    }
+
+    /// Stops reading. On return, nothing more is read.
+    pub fn end(self) {
+        let Self { received, wake, thread } = self;
+        // The thread may be waiting for the receiver.
+        drop((received, wake));
+        // It panics only because of a bug, which has been reported then.
+        let _ = thread.join();
     }
 
     /// The next input. Cancel-safe.
     pub async fn next(&mut self) -> Input {
         self.received.recv().await.unwrap_or(Input::HungUp)
+    }
+}
+
+/// The next input; pending forever while nothing is read. Cancel-safe.
+pub async fn next(keyboard: &mut Option<Keyboard>) -> Input {
+    match keyboard {
+        Some(keyboard) => keyboard.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,13 +1,11 @@
 //! The file of an export: written under a temporary name and moved into place when complete.
 
-use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use tokio::sync::mpsc::Sender;
 
-use super::expand;
+use super::Aside;
 use bklit_console_core::msg::{Report, Target};
 
 /// What the thread receives.
@@ -45,12 +43,11 @@ impl Exporter {
 }
 
 fn write(target: &Target, parts: &Receiver<Part>, reports: &Sender<Report>) -> io::Result<()> {
-    let path = expand(&target.path);
-    if !target.overwrite && path.symlink_metadata().is_ok() {
-        return Err(io::Error::other("file exists; :export! overwrites it"));
-    }
-    let aside = Aside::create(&path)?;
-    let mut file = &aside.file;
+    let aside = Aside::create(&target.path, target.overwrite);
+    let mut file = aside.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => io::Error::other("file exists; :export! overwrites it"),
+        _ => error,
+    })?;
     let _ = reports.blocking_send(Report::PieceWritten);
     loop {
         match parts.recv() {
@@ -60,49 +57,14 @@ fn write(target: &Target, parts: &Receiver<Part>, reports: &Sender<Report>) -> i
         }
         let _ = reports.blocking_send(Report::PieceWritten);
     }
-    file.sync_all()?;
-    aside.move_to(&path, target.overwrite)
-}
-
-/// A temporary file next to the target; removed unless it is moved into place.
-struct Aside {
-    file: File,
-    path: PathBuf,
-}
-
-impl Aside {
-    fn create(place: &Path) -> io::Result<Self> {
-        let name = place.file_name().ok_or_else(|| io::Error::other("it names no file"))?;
-        let mut aside = std::ffi::OsString::from(".");
-        aside.push(name);
-        aside.push(format!(".{}.part", std::process::id()));
-        let path = place.with_file_name(aside);
-        let file = File::options().write(true).create(true).truncate(true).open(&path)?;
-        Ok(Self { file, path })
-    }
-
-    fn move_to(self, place: &Path, overwrite: bool) -> io::Result<()> {
-        if overwrite {
-            return fs::rename(&self.path, place);
-        }
-        // Unlike a rename, this fails if the target was created meanwhile.
-        match fs::hard_link(&self.path, place) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-            // Not every file system supports links.
-            Err(_) => fs::rename(&self.path, place),
-            Ok(()) => Ok(()),
-        }
-    }
-}
-
-impl Drop for Aside {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
+    file.publish().map(drop)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
     fn export(path: &Path, overwrite: bool, pieces: &[&str], end: bool) -> Result<String, String> {

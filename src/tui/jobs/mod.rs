@@ -1,11 +1,13 @@
 //! Work done outside the console's loop. Each job runs in its own thread or child process and sends
 //! a [`Report`] with its result.
 //!
+//! - `aside`: a file that appears once it is complete
 //! - `export`: writes an export's file
 //! - `files`: lists directories for completion, saves filters and what was typed
 //! - `layout`: saves what the console looks like
 //! - `record`: records messages
 
+mod aside;
 mod export;
 mod files;
 mod layout;
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
+pub(crate) use aside::Aside;
 use bklit_alerts::command::Runner;
 use bklit_alerts::{Alert, Kind, State};
 use bklit_console_core::msg::{Job, Report};

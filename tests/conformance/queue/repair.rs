@@ -1,5 +1,7 @@
 //! Reading the queue's content, and deleting and retrying items.
 
+use std::collections::BTreeSet;
+
 use bklit_adapters::local::LocalDebugBus;
 use bklit_pipeline::event_lookup;
 use bklit_pipeline::event_lookup::Sources;
@@ -7,7 +9,7 @@ use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::queue::api::{self, QueueAges};
 use bklit_pipeline::queue::{FailedItem, Order, Page, WaitingItem, owner_name};
 use bklit_wire::event_lookup::QueuedPlace;
-use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::{BatchInFlight, Edit, Edited};
 
 use super::*;
 
@@ -148,6 +150,46 @@ pub async fn failed_items_are_listed_in_pages_and_deleted(fixture: &mut dyn Fixt
     drop(queue);
     fixture.reopen();
     assert_eq!(stats(&*fixture.queue()).await, [0, 0, 6]);
+}
+
+pub async fn edited_items_are_queued_instead_of_failed_ones(fixture: &mut dyn Fixture) {
+    let queue = fixture.queue();
+    for n in 0..4 {
+        push(&*queue, &n.to_string()).await;
+    }
+    let batch = claim(&*queue, 10, LEASE).await;
+    let reject = |item: &ClaimedItem| Rejected { seq: item.seq, reason: "bad".into() };
+    let rejected: Vec<_> = batch.items.iter().map(reject).collect();
+    queue.acknowledge(&batch.id, &rejected).await.unwrap();
+    let failed = queue.failed(None, 10).await.unwrap().items;
+    let titled = |n: usize, title: &str| {
+        let mut event = QueuedEvent::from_json(&failed[n].body).unwrap();
+        let Payload::Pageview(view) = &mut event.payload else { panic!("{event:?}") };
+        view.title = Some(title.to_owned());
+        Edit { id: failed[n].id.clone(), body: event.to_json() }
+    };
+    let wrong = Edit { body: titled(2, "x").body.replace("pageview", "pagevue"), ..titled(2, "x") };
+    let other = Edit { id: titled(3, "x").id, body: titled(0, "of another").body };
+    let none = Edit { id: "999999".into(), ..titled(0, "gone") };
+    let odd = Edit { id: "?".into(), ..titled(0, "gone") };
+    let edits = [titled(1, "first"), wrong, other, none, odd, titled(0, "second")];
+    let edited = queue.retry_edited(&edits).await.unwrap();
+    assert_eq!(edited.changed, 2);
+    let invalid: Vec<_> = edited.invalid.iter().map(|invalid| &invalid.id).collect();
+    assert_eq!(invalid, [&failed[2].id, &failed[3].id]);
+    assert!(edited.invalid[0].error.contains("type"), "{:?}", edited.invalid);
+    assert!(edited.invalid[1].error.contains("stored twice"), "{:?}", edited.invalid);
+    assert_eq!(stats(&*queue).await, [2, 0, 2]);
+    let again = queue.retry_edited(&[titled(0, "third")]).await.unwrap();
+    assert_eq!(again, Edited::default(), "only once");
+    let left = queue.failed(None, 10).await.unwrap().items;
+    assert_eq!(left, failed[2..], "unchanged");
+    drop(queue);
+    fixture.reopen();
+    let queue = fixture.queue();
+    let retried = claim(&*queue, 10, LEASE).await;
+    let bodies: BTreeSet<_> = retried.items.iter().map(|item| &item.body).collect();
+    assert_eq!(bodies, [&titled(0, "second").body, &titled(1, "first").body].into());
 }
 
 pub(super) async fn the_events_of_a_batch_can_be_read(fixture: &mut dyn Fixture) {

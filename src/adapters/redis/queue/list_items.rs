@@ -100,18 +100,38 @@ pub(super) async fn page<T>(
     Ok(Page { items, next: next.map(|position| position.to_string()) })
 }
 
-/// Removes the items with these ids, in the given order, and appends them to `target` if there is
-/// one. Returns the number of items that were found.
+/// An item to remove.
+#[derive(Clone, Copy)]
+pub(super) struct Removed<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// What to append to the target instead of it.
+    pub edited: Option<&'a str>,
+}
+
+impl<'a> Removed<'a> {
+    /// Items that are appended as they are.
+    pub(super) fn all(ids: &'a [String]) -> Vec<Self> {
+        ids.iter().map(|id| Self { id, edited: None }).collect()
+    }
+}
+
+/// Removes items, in the given order, and appends them to `target` if there is one. Returns the number
+/// of items that were found.
 pub(super) async fn remove(
     connection: &Connection<'_>,
     scripts: &Scripts,
     list: &str,
     target: Option<&str>,
-    ids: &[String],
+    items: &[Removed<'_>],
 ) -> Result<u64, RedisFailure> {
-    let mut seen = HashSet::new();
-    let mut left: Vec<&str> =
-        ids.iter().map(String::as_str).filter(|id| seen.insert(*id)).collect();
+    let mut edited = HashMap::new();
+    let mut left = Vec::with_capacity(items.len());
+    for item in items {
+        if edited.insert(item.id, item.edited.unwrap_or_default()).is_none() {
+            left.push(item.id);
+        }
+    }
     let mut removed = 0;
     for _ in 0..TRIES {
         let found = find(connection, list, &left).await?;
@@ -124,8 +144,9 @@ pub(super) async fn remove(
             let mut call = scripts.remove.key(list);
             call.key(target.unwrap_or(list)).arg(uuid::Uuid::now_v7().simple().to_string());
             call.arg(u8::from(target.is_some())).arg(MAX_SEARCHED);
-            for (_, (position, member)) in some {
-                call.arg(-1 - position).arg(member.as_slice());
+            for (id, (position, member)) in some {
+                let edited = edited.get(*id).copied().unwrap_or_default();
+                call.arg(-1 - position).arg(member.as_slice()).arg(edited);
             }
             let results: Vec<bool> = connection.script(&call).await?;
             removed += results.iter().filter(|found| **found).count() as u64;
@@ -141,7 +162,7 @@ pub(super) async fn remove(
 }
 
 /// Finds the current positions of the items with these ids, each at a different position.
-async fn find<'a>(
+pub(super) async fn find<'a>(
     connection: &Connection<'_>,
     list: &str,
     ids: &[&'a str],

@@ -65,7 +65,7 @@ use bklit_pipeline::queue::{
 };
 pub use bklit_pipeline::queue::{DEFAULT_PREFIX, Durability};
 use bklit_wire::event::QueuedEvent;
-use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::{BatchInFlight, Edit, Edited};
 use keys::{AllKeys, shard_of};
 use once::Added;
 pub use options::RedisQueueOptions;
@@ -360,6 +360,21 @@ impl Queue for RedisQueue {
             self.shard(shard).retry_failed(&ids).await
         });
         sum(join_all(retries).await)
+    }
+
+    async fn retry_edited(&self, edits: &[Edit]) -> Result<Edited, QueueError> {
+        let retries = pages::edits_by_shard(edits).into_iter().map(async |(shard, edits)| {
+            self.turns.ready(&[shard]);
+            let edited = self.shard(shard).retry_edited(&edits).await;
+            edited.map(|edited| pages::with_shards(edited, shard))
+        });
+        let mut all = Edited::default();
+        for edited in join_all(retries).await {
+            let Edited { changed, invalid } = edited?;
+            all.changed += changed;
+            all.invalid.extend(invalid);
+        }
+        Ok(all)
     }
 
     async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {

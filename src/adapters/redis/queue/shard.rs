@@ -8,15 +8,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::claims::{Claims, text};
 use super::keys::Keys;
+use super::list_items::Removed;
 use super::once::PushResult;
 use super::push::{self, Call, Push, Pusher};
 use super::scripts::Scripts;
 use super::{RedisQueueOptions, failed_record, lease_millis, list_items, unavailable};
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
 use bklit_pipeline::queue::{
-    Claim, ClaimId, FailedItem, NewItem, Order, Page, QueueError, Rejected, WaitingItem,
+    Claim, ClaimId, FailedItem, NewItem, Order, Page, QueueError, Rejected, WaitingItem, edit,
 };
 use bklit_wire::event::QueuedEvent;
+use bklit_wire::queue::{Edit, Edited, InvalidEdit};
 use bklit_wire::time::UtcMillis;
 
 /// A list with its keys.
@@ -206,6 +208,31 @@ impl Shard {
         moved
     }
 
+    pub(super) async fn retry_edited(&self, edits: &[Edit]) -> Result<Edited, QueueError> {
+        let edited = self.try_retry_edited(edits).await.map_err(unavailable);
+        self.pushed.notify_one();
+        edited
+    }
+
+    async fn try_retry_edited(&self, edits: &[Edit]) -> Result<Edited, RedisFailure> {
+        let (connection, list) = (self.link.connection().await?, &self.keys.failed);
+        let ids: Vec<_> = edits.iter().map(|edit| edit.id.as_str()).collect();
+        let found = list_items::find(&connection, list, &ids).await?;
+        let (mut valid, mut invalid) = (Vec::new(), Vec::new());
+        for Edit { id, body } in edits {
+            let Some((_, member)) = found.get(id.as_str()) else { continue };
+            // The item may move until it is removed, but an id belongs to its content.
+            let original = failed_record::read(id.clone(), member.clone());
+            match edit::check(&original.body, body) {
+                Ok(()) => valid.push(Removed { id, edited: Some(body) }),
+                Err(error) => invalid.push(InvalidEdit { id: id.clone(), error }),
+            }
+        }
+        let queue = Some(self.keys.queue.as_str());
+        let changed = list_items::remove(&connection, &self.scripts, list, queue, &valid).await?;
+        Ok(Edited { changed, invalid })
+    }
+
     pub(super) async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
         self.remove(&self.keys.failed, false, ids).await
     }
@@ -213,7 +240,8 @@ impl Shard {
     async fn remove(&self, list: &str, retry: bool, ids: &[String]) -> Result<u64, QueueError> {
         let connection = self.link.connection().await.map_err(unavailable)?;
         let target = retry.then_some(self.keys.queue.as_str());
-        let removed = list_items::remove(&connection, &self.scripts, list, target, ids).await;
+        let items = Removed::all(ids);
+        let removed = list_items::remove(&connection, &self.scripts, list, target, &items).await;
         removed.map_err(unavailable)
     }
 }

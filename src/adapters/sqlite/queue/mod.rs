@@ -33,7 +33,7 @@ use bklit_pipeline::queue::{
     Bounds, Claim, ClaimId, ClientId, FailedItem, NewItem, Order, Page, Pushed, Queue, QueueError,
     QueueStats, Rejected, WaitingItem,
 };
-use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::{BatchInFlight, Edit, Edited};
 use client_ids::Chosen;
 use tables::Tables;
 use writer::{Command, NewRow, Writer};
@@ -260,6 +260,11 @@ impl Queue for SqliteQueue {
     async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
         let ids = numbers(ids);
         self.call(|reply| Command::RetryFailed { ids, reply }).await
+    }
+
+    async fn retry_edited(&self, edits: &[Edit]) -> Result<Edited, QueueError> {
+        let edits = edits.to_vec();
+        self.call(|reply| Command::RetryEdited { edits, reply }).await
     }
 
     async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {

@@ -1,11 +1,11 @@
 //! Reads batches, waiting and failed events for display, deletes events, and retries failed ones.
 
-use rusqlite::ToSql;
+use rusqlite::{OptionalExtension as _, ToSql};
 
 use super::damaged;
 use super::tables::{CommandResult, Tables, now_millis};
-use bklit_pipeline::queue::{FailedItem, MAX_BATCH_BYTES, Order, Page, WaitingItem};
-use bklit_wire::queue::{BatchInFlight, MAX_PAGE};
+use bklit_pipeline::queue::{FailedItem, MAX_BATCH_BYTES, Order, Page, WaitingItem, edit};
+use bklit_wire::queue::{BatchInFlight, Edit, Edited, InvalidEdit, MAX_PAGE};
 use bklit_wire::time::UtcMillis;
 
 impl Tables {
@@ -145,6 +145,33 @@ impl Tables {
         self.state.stats.depth += found;
         self.state.stats.failed -= found;
         Ok(Ok(found))
+    }
+
+    pub(super) fn retry_edited(&mut self, edits: &[Edit]) -> CommandResult<Edited> {
+        let mut edited = Edited::default();
+        for Edit { id, body } in edits {
+            // Ids that are not numbers do not exist here.
+            let Ok(id) = id.parse::<i64>() else { continue };
+            let sql = "SELECT body FROM failed_item WHERE id = ?";
+            let original = self
+                .connection
+                .prepare_cached(sql)?
+                .query_row([id], |row| Ok(damaged::lossy_text(row.get_ref(0)?)))
+                .optional()?;
+            let Some(original) = original else { continue };
+            if let Err(error) = edit::check(&original, body) {
+                edited.invalid.push(InvalidEdit { id: id.to_string(), error });
+                continue;
+            }
+            let sql = "INSERT INTO queue_item (body) VALUES (?)";
+            self.connection.prepare_cached(sql)?.execute([body])?;
+            let sql = "DELETE FROM failed_item WHERE id = ?";
+            self.connection.prepare_cached(sql)?.execute([id])?;
+            edited.changed += 1;
+        }
+        self.state.stats.depth += edited.changed;
+        self.state.stats.failed -= edited.changed;
+        Ok(Ok(edited))
     }
 
     pub(super) fn delete_failed(&mut self, ids: &[i64]) -> CommandResult<u64> {

@@ -10,7 +10,7 @@ use super::{View, unavailable};
 use bklit_pipeline::queue::{
     Claim, ClaimId, FailedItem, Order, Page, Pushed, QueueError, Rejected, WaitingItem,
 };
-use bklit_wire::queue::BatchInFlight;
+use bklit_wire::queue::{BatchInFlight, Edit, Edited};
 
 /// Maximum commands per commit: limits how long a push waits for others.
 const MAX_GROUP: usize = 4_096;
@@ -84,6 +84,10 @@ pub(super) enum Command {
     RetryFailed {
         ids: Vec<i64>,
         reply: Reply<u64>,
+    },
+    RetryEdited {
+        edits: Vec<Edit>,
+        reply: Reply<Edited>,
     },
     DeleteFailed {
         ids: Vec<i64>,
@@ -214,6 +218,7 @@ fn apply(tables: &mut Tables, command: Command) -> (Pending, rusqlite::Result<()
         Command::DeleteWaiting { ids, reply } => finish(reply, tables.delete_waiting(&ids)),
         Command::Failed { after, most, reply } => finish(reply, tables.failed(after, most)),
         Command::RetryFailed { ids, reply } => finish(reply, tables.retry_failed(&ids)),
+        Command::RetryEdited { edits, reply } => finish(reply, tables.retry_edited(&edits)),
         Command::DeleteFailed { ids, reply } => finish(reply, tables.delete_failed(&ids)),
     }
 }
@@ -259,6 +264,7 @@ fn reply_with_error(command: Command, reason: &str) {
         Command::BatchItems { reply, .. } => send(reply, reason),
         Command::Waiting { reply, .. } => send(reply, reason),
         Command::Failed { reply, .. } => send(reply, reason),
+        Command::RetryEdited { reply, .. } => send(reply, reason),
         Command::DeleteWaiting { reply, .. }
         | Command::RetryFailed { reply, .. }
         | Command::DeleteFailed { reply, .. } => send(reply, reason),

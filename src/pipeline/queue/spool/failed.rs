@@ -1,6 +1,7 @@
 //! The failed items of a spool and of its queue as one list.
 
 use crate::queue::{FailedItem, Page, Queue, QueueError};
+use bklit_wire::queue::{Edit, Edited};
 
 /// The prefix of the ids of the spool's failed items, and of its pages after the first.
 const OF_SPOOL: &str = "spool:";
@@ -29,6 +30,32 @@ pub(super) async fn page(
     items.iter_mut().for_each(|item| item.id.insert_str(0, OF_SPOOL));
     let next = next.map_or_else(|| QUEUE_BEGINS.to_owned(), |next| format!("{OF_SPOOL}{next}"));
     Ok(Page { items, next: Some(next) })
+}
+
+/// Puts edited items back, each where it failed. Returns whether any may be in the spool now.
+pub(super) async fn retry_edited(
+    queue: &dyn Queue,
+    spool: &dyn Queue,
+    edits: &[Edit],
+) -> Result<(Edited, bool), QueueError> {
+    let (mut spools, mut queues) = (Vec::new(), Vec::new());
+    for edit in edits {
+        match edit.id.strip_prefix(OF_SPOOL) {
+            Some(id) => spools.push(Edit { id: id.to_owned(), body: edit.body.clone() }),
+            None => queues.push(edit.clone()),
+        }
+    }
+    let mut all = Edited::default();
+    if !spools.is_empty() {
+        all = spool.retry_edited(&spools).await?;
+        all.invalid.iter_mut().for_each(|invalid| invalid.id.insert_str(0, OF_SPOOL));
+    }
+    if !queues.is_empty() {
+        let Edited { changed, invalid } = queue.retry_edited(&queues).await?;
+        all.changed += changed;
+        all.invalid.extend(invalid);
+    }
+    Ok((all, !spools.is_empty()))
 }
 
 /// Splits ids into those of the spool's failed items, without the prefix, and those of the queue's.

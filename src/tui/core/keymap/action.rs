@@ -135,6 +135,8 @@ pub enum Action {
     GroupLines,
     /// Retry the failed events of the selected group.
     RetryGroup,
+    /// Delete the failed events of the selected group.
+    DeleteGroup,
     /// Write the selected group to a file.
     ExportGroup,
     /// Count over the next longer time.
@@ -143,14 +145,24 @@ pub enum Action {
     SortGroups,
     /// Retry the selected failed event.
     RetryOne,
-    /// Retry all failed events shown.
+    /// Retry the marked failed events, or all that the filter lets through.
     RetryAll,
     /// Delete the selected failed event.
     DeleteOne,
-    /// Delete all failed events shown.
+    /// Delete the marked failed events, or all that the filter lets through.
     DeleteAll,
-    /// Write the failed events shown to a file.
+    /// Write the marked failed events, or all that the filter lets through, to a file.
     Export,
+    /// Edit the failed event, then retry it.
+    EditOne,
+    /// Edit the marked failed events, or all that the filter lets through, by a rule.
+    EditMany,
+    /// Retry what was edited.
+    ConfirmEdit,
+    /// Mark the selected failed event, or remove its mark.
+    MarkFailed,
+    /// Stop the change of many failed events.
+    StopBulk,
     /// Type a filter for failed events.
     QueueFilter,
     /// Split the pane in two.

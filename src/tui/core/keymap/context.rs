@@ -19,6 +19,8 @@ pub enum Context {
     Queue,
     /// One failed event in full.
     Failed,
+    /// Edited failed events.
+    Edit,
     /// One batch in flight in full.
     Batch,
     /// Current visitors.
@@ -49,7 +51,7 @@ pub enum Context {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Log,
         Self::Timeline,
         Self::Detail,
@@ -58,6 +60,7 @@ impl Context {
         Self::Projects,
         Self::Queue,
         Self::Failed,
+        Self::Edit,
         Self::Batch,
         Self::Live,
         Self::Verify,
@@ -84,6 +87,7 @@ impl Context {
             Self::Projects => "projects",
             Self::Queue => "queue",
             Self::Failed => "failed event",
+            Self::Edit => "edited event",
             Self::Batch => "batch",
             Self::Live => "live",
             Self::Verify => "verify",

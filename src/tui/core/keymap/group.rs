@@ -95,7 +95,9 @@ impl Group {
     /// apply there, then the rest.
     pub fn order(context: Context) -> Vec<Self> {
         let own = match context {
-            Context::Queue | Context::Failed | Context::Batch => Some(Self::InQueue),
+            Context::Queue | Context::Failed | Context::Edit | Context::Batch => {
+                Some(Self::InQueue)
+            }
             Context::Problems => Some(Self::InProblems),
             Context::History => Some(Self::InHistory),
             Context::Sql | Context::SqlRow | Context::SqlInput => Some(Self::InSql),

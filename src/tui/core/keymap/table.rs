@@ -18,6 +18,9 @@ const PALETTE: Contexts = Contexts::of(&[Context::Palette]);
 const LIST: Contexts = Contexts::of(&[Context::Projects]);
 const QUEUE: Contexts = Contexts::of(&[Context::Queue]);
 const FAILED: Contexts = QUEUE.with(Context::Failed);
+const EDIT: Contexts = Contexts::of(&[Context::Edit]);
+const EDITABLE: Contexts = FAILED.with(Context::Edit);
+const GROUPS: Contexts = QUEUE.with(Context::Problems);
 const BATCH: Contexts = Contexts::of(&[Context::Batch]);
 const LIVE: Contexts = Contexts::of(&[Context::Live]);
 const PROBLEMS: Contexts = Contexts::of(&[Context::Problems]);
@@ -42,6 +45,7 @@ const KEYS: Contexts = BOARDS
     .with(Context::Trace)
     .with(Context::Session)
     .with(Context::Failed)
+    .with(Context::Edit)
     .with(Context::Batch)
     .with(Context::SqlRow)
     .with(Context::Help);
@@ -138,6 +142,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[code(KeyCode::Tab)], PROBLEMS, Action::NextSpan, Some("span"), Group::InProblems, "Count over the last 10 minutes, the last hour, or all"),
     bind(&[ch('s')], PROBLEMS, Action::SortGroups, Some("sort"), Group::InProblems, "Sort by count, or by when it was last seen"),
     bind(&[ch('r')], PROBLEMS, Action::RetryGroup, Some("retry"), Group::InProblems, "Retry the failed events of the group, after confirmation"),
+    bind(&[ch('D')], PROBLEMS, Action::DeleteGroup, None, Group::InProblems, "Delete the failed events of the group, after confirmation"),
     bind(&[ch('X')], PROBLEMS, Action::ExportGroup, Some("export"), Group::InProblems, "Export the failed events of the group to a file, or its lines if it has none"),
     bind(&[code(KeyCode::Left)], HISTORY, Action::Earlier, Some("earlier"), Group::InHistory, "Select an earlier time; the log follows"),
     bind(&[code(KeyCode::Right)], HISTORY, Action::Later, Some("later"), Group::InHistory, "Select a later time, up to the present"),
@@ -157,10 +162,14 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[code(KeyCode::Tab)], LISTS, Action::NextList, Some("next list"), Group::InView, "Queue and live: next list, also by moving past the end"),
     bind(&[code(KeyCode::BackTab)], LISTS, Action::PreviousList, None, Group::InView, "Queue and live: previous list"),
     bind(&[ch('r')], FAILED, Action::RetryOne, Some("retry"), Group::InQueue, "Retry the failed event"),
-    bind(&[ch('R')], QUEUE, Action::RetryAll, Some("retry all"), Group::InQueue, "Retry all failed events shown, after confirmation"),
+    bind(&[ch('R')], QUEUE, Action::RetryAll, Some("retry all"), Group::InQueue, "Retry the marked failed events, or all that the filter lets through, after confirmation"),
+    bind(&[code(KeyCode::Enter)], EDIT, Action::ConfirmEdit, Some("retry"), Group::InQueue, "Edited events: retry them instead of the original ones"),
+    bind(&[ch('e')], EDITABLE, Action::EditOne, Some("edit"), Group::InQueue, "Edit the failed event in $EDITOR, then retry it; shows first what has changed"),
+    bind(&[ch('E')], GROUPS, Action::EditMany, None, Group::InQueue, "Edit the marked failed events, all that the filter lets through, or the group, by a rule"),
     bind(&[ch('d')], FAILED, Action::DeleteOne, Some("delete"), Group::InQueue, "Delete the failed event, after confirmation"),
-    bind(&[ch('D')], QUEUE, Action::DeleteAll, Some("delete all"), Group::InQueue, "Delete all failed events shown, after confirmation"),
-    bind(&[ch('X')], QUEUE, Action::Export, Some("export"), Group::InQueue, "Export the failed events shown to a file, as JSON Lines"),
+    bind(&[ch('D')], QUEUE, Action::DeleteAll, Some("delete all"), Group::InQueue, "Delete the marked failed events, or all that the filter lets through, after confirmation"),
+    bind(&[ch('X')], QUEUE, Action::Export, Some("export"), Group::InQueue, "Export the marked failed events, or all that the filter lets through, as JSON Lines"),
+    bind(&[ch(' ')], QUEUE, Action::MarkFailed, Some("mark"), Group::InQueue, "Mark the failed event, or remove its mark, and go to the next one"),
     bind(&[ch('/'), ch('&')], QUEUE, Action::QueueFilter, Some("filter"), Group::InQueue, "Filter failed events by a text in them"),
     bind(&[ch(' ')], LOG, Action::Pause, Some("pause"), Group::Move, "Pause or resume the display; new lines are kept"),
     bind(&[ch('f'), ch('G'), code(KeyCode::End)], LOG, Action::Follow, Some("follow"), Group::Move, "Follow: stay with the newest line"),
@@ -221,6 +230,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ctrl('c')], Contexts::ALL, Action::QuitAtOnce, None, Group::Console, "Quit at once"),
     bind(&[ctrl('l')], Contexts::ALL, Action::Redraw, None, Group::Console, "Redraw the screen"),
     bind(&[ctrl('z')], Contexts::ALL, Action::Suspend, None, Group::Console, "Suspend; fg resumes"),
+    bind(&[ch('K')], KEYS, Action::StopBulk, None, Group::Console, "Stop retrying, deleting or exporting failed events; hide the result of it"),
     bind(&[ch('a')], HAS_HELP, Action::Acknowledge, None, Group::Console, "Acknowledge the alerts shown"),
     bind(&[ch('<'), ch('[')], ROWS, Action::Slower, None, Group::Replay, "Slower"),
     bind(&[ch('>'), ch(']')], ROWS, Action::Faster, None, Group::Replay, "Faster; beyond ×60 without a limit"),

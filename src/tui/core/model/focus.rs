@@ -8,8 +8,8 @@ use super::filter::Filter;
 use super::palette::Palette;
 use super::query::{Purpose, Query, QueryError};
 use super::sql::table::ResultTable;
+use crate::bulk::{Known, Plan, Which};
 use crate::histories::Recall;
-use bklit_wire::backend::Change;
 
 /// A prompt at the bottom of a view.
 #[derive(Debug)]
@@ -30,8 +30,12 @@ pub enum PromptPurpose {
         /// The previous filter, restored on cancel.
         before: String,
     },
-    /// Confirms an action on the failed events with these ids.
-    Confirm(Change, Vec<String>),
+    /// Confirms deleting the failed event with this id.
+    Delete(String),
+    /// Confirms a change of many failed events.
+    Confirm(Box<Plan>),
+    /// The rule by which failed events are edited.
+    Rule(Which, Known),
     /// The file for an export.
     Export(ExportOf),
     /// Shows only the keys and commands with a text in them; applied while typing.
@@ -44,10 +48,8 @@ pub enum PromptPurpose {
 /// What is exported.
 #[derive(Clone, Debug)]
 pub enum ExportOf {
-    /// The failed events that the queue's view shows.
-    Shown,
-    /// The failed events with these ids.
-    Failed(Vec<String>),
+    /// Failed events.
+    Failed(Which, Known),
     /// The lines that pass a filter.
     Lines(Box<Filter>),
     /// The rows of a query's result.

@@ -76,6 +76,8 @@ pub struct Layout {
     pub timeline: Option<Strip>,
     /// A line in full next to the log, with its upper border.
     pub detail: Option<Rect>,
+    /// The change of many failed events in progress; empty without one.
+    pub bulk: Rect,
     /// The alerts; empty without any.
     pub alerts: Rect,
     /// Keys, or a message about the text in the field.
@@ -89,6 +91,8 @@ pub struct Wanted {
     pub amount: Amount,
     /// The number of alerts.
     pub alerts: usize,
+    /// Whether many failed events are being changed.
+    pub bulk: bool,
     /// Whether a line is shown in full next to the log, if there is space.
     pub detail: bool,
     /// Whether the timeline is shown, if there is space.
@@ -125,9 +129,11 @@ impl Layout {
             within(rows(TABLE_ROWS))
         });
         let rule = rows(1);
-        let used = rule.bottom() - area.y + alert_rows + 2;
+        let bulk_rows = u16::from(wanted.bulk);
+        let used = rule.bottom() - area.y + alert_rows + bulk_rows + 2;
         let log = rows(area.height - used);
-        let (status, alerts, hints) = (rows(1), rows(alert_rows), rows(1));
+        let (status, bulk) = (rows(1), rows(bulk_rows));
+        let (alerts, hints) = (rows(alert_rows), rows(1));
         let figures = Rect { height: rule.y - border.y, ..border };
         let table_and_queue = table.map(|table| beside(table, area.width));
         let mut layout = Self {
@@ -142,6 +148,7 @@ impl Layout {
             status,
             timeline: None,
             detail: None,
+            bulk,
             alerts,
             hints,
         };
@@ -241,6 +248,7 @@ impl Model {
         Wanted {
             amount: self.amount,
             alerts: self.alerts.banners().len(),
+            bulk: self.bulk.is_some(),
             // Over another view, a line covers it.
             detail: self.screens.len() == 1 && self.shown::<Detail>().is_some(),
             timeline: self.timeline.is_shown(),
@@ -290,7 +298,7 @@ mod tests {
     use super::*;
 
     fn wanted(amount: Amount, alerts: usize) -> Wanted {
-        Wanted { amount, alerts, detail: false, timeline: false, split: false }
+        Wanted { amount, alerts, bulk: false, detail: false, timeline: false, split: false }
     }
 
     fn of(width: u16, height: u16, amount: Amount, alerts: usize, detail: bool) -> Layout {

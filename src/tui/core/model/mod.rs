@@ -3,7 +3,9 @@
 //! | module | contents |
 //! | --- | --- |
 //! | `alerts` | alerts until they are acknowledged |
+//! | `bulk` | a change of many failed events in progress |
 //! | `cursor` | a selection in a list |
+//! | `edit` | edited failed events |
 //! | `export` | an export in progress |
 //! | `figures` | the figures of the last minute |
 //! | `filter` | which lines are shown |
@@ -33,7 +35,9 @@
 //! | `trace` | the trace of an event or a batch |
 
 pub mod alerts;
+pub mod bulk;
 pub mod cursor;
+pub mod edit;
 pub mod export;
 pub mod figures;
 pub mod filter;
@@ -67,6 +71,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use self::alerts::Alerts;
+use self::bulk::Bulk;
 use self::export::Export;
 use self::figures::Figures;
 pub use self::focus::{ExportOf, Field, Focus, Letter, Prompt, PromptPurpose};
@@ -94,6 +99,7 @@ use super::remembered::Remembered;
 use super::theme::{Skin, Theme};
 use bklit_alerts::AlertSettings;
 use bklit_wire::debug_log::Stage;
+use bklit_wire::queue::FailedView;
 use bklit_wire::time::UtcMillis;
 
 /// The console's options.
@@ -227,6 +233,10 @@ pub struct Model {
     /// Saved filters.
     pub(super) filters: BTreeMap<String, String>,
     pub(super) export: Option<Export>,
+    /// The failed event that is in the editor.
+    pub(super) edited: Option<Box<FailedView>>,
+    /// The change of many failed events, while it runs and until its result was seen.
+    pub(super) bulk: Option<Bulk>,
     pub(super) recording: Option<Recording>,
     pub(super) replay: Option<ReplayState>,
     pub(super) alerts: Alerts,
@@ -271,6 +281,8 @@ impl Model {
             accepted_at: None,
             filters: options.shell.filters.clone(),
             export: None,
+            bulk: None,
+            edited: None,
             recording: None,
             replay: None,
             alerts: Alerts::new(options.shell.alerts.clone()),

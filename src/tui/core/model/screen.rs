@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::edit::EditScreen;
 use super::line::OwnedLine;
 use super::panels::BatchPanel;
 use super::projects::Projects;
@@ -26,6 +27,8 @@ pub enum Screen {
     Queue(QueueScreen),
     /// One failed event in full.
     Failed(Box<FailedDetail>),
+    /// Edited failed events.
+    Edit(Box<EditScreen>),
     /// One batch in flight in full.
     Batch(Box<BatchPanel>),
     /// Current visitors.
@@ -75,6 +78,10 @@ macro_rules! on_screen {
             }
             $crate::model::Screen::Failed(_) => {
                 type $shown = $crate::model::screen::FailedDetail;
+                $result
+            }
+            $crate::model::Screen::Edit(_) => {
+                type $shown = $crate::model::edit::EditScreen;
                 $result
             }
             $crate::model::Screen::Batch(_) => {
@@ -161,6 +168,7 @@ shown! {
     Projects => Projects, Projects;
     Queue => QueueScreen, Queue;
     Failed => FailedDetail, Failed;
+    Edit => EditScreen, Edit;
     Batch => BatchPanel, Batch;
     Visitors => VisitorsScreen, Live;
     Verify => VerifyScreen, Verify;

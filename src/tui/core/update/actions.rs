@@ -1,7 +1,7 @@
 //! Actions of the key table, for screens that do not override them.
 
 use super::screens::{self, Outcome, Selection, history, session, sql, trace};
-use super::{alerts, field, mouse, palette, prompt, sql_input};
+use super::{alerts, bulk, field, mouse, palette, prompt, sql_input};
 use crate::keymap::Action;
 use crate::model::filter::Condition;
 use crate::model::pane::Visit;
@@ -46,17 +46,25 @@ pub(super) fn act(model: &mut Model, action: Action, nth: usize) -> Option<Effec
     }
 }
 
-/// Quits; asks first if that stops a pipeline which has accepted events just now.
+/// Quits; asks first if that stops a pipeline which has accepted events just now, or a change of many
+/// failed events.
 fn quit(model: &mut Model) -> Option<Effect> {
     let (wall, now) = (model.wall.epoch_millis(), model.now.epoch_millis());
     let is_in_use = model.accepted_at.is_some_and(|at| now - at.epoch_millis() < IN_USE);
     let is_confirmed = model.may_quit.take().is_some_and(|until| wall < until);
-    if !model.options.shell.stops_pipeline || !is_in_use || is_confirmed {
-        return Some(Effect::Quit);
-    }
+    let running = model.bulk.as_ref().filter(|bulk| bulk.result.is_none());
+    let why = match running {
+        _ if is_confirmed => None,
+        Some(bulk) => Some(format!("{}, quitting stops that", bulk.plan.deed.doing())),
+        None if model.options.shell.stops_pipeline && is_in_use => {
+            Some("events are arriving, quitting stops this pipeline".to_owned())
+        }
+        None => None,
+    };
+    let Some(why) = why else { return Some(Effect::Quit) };
     model.may_quit = Some(wall.saturating_add(QUIT_WAIT));
     let key = model.key(Action::Quit);
-    model.notify(format!("events are arriving, quitting stops this pipeline; {key} again quits"));
+    model.notify(format!("{why}; {key} again quits"));
     None
 }
 
@@ -67,6 +75,7 @@ fn act_anywhere(model: &mut Model, action: Action) -> Option<Effect> {
         Action::Mouse => return mouse::toggle(model),
         Action::Palette => palette::open(model),
         Action::Acknowledge => alerts::acknowledge(model),
+        Action::StopBulk => return bulk::stop(model),
         Action::Trace => return trace::open(model),
         Action::Session => return session::open(model),
         Action::History => return history::open(model, None),

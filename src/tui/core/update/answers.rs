@@ -1,7 +1,6 @@
 //! Answers of the pipeline.
 
-use super::prompt;
-use super::screens::{batch, problems, queue, session, settle, sql, trace};
+use super::screens::{batch, edit, problems, queue, session, settle, sql, trace};
 use crate::model::Model;
 use crate::msg::Effect;
 use crate::requests::Answer;
@@ -35,11 +34,9 @@ pub(super) fn take(model: &mut Model, answer: Answer) -> Option<Effect> {
         }
         Answer::Sql(number, answer) => sql::take(model, number, answer),
         Answer::SqlSchema(answer) => sql::take_schema(model, answer),
+        Answer::EditChecked(body, result) => edit::checked(model, &body, result),
+        Answer::Edited(result) => return edit::retried(model, result),
         Answer::Changed(change, result) => return queue::changed(model, change, result),
-        Answer::Exported(result) => {
-            prompt::exported(model, result);
-            return None;
-        }
     }
     settle(model);
     None

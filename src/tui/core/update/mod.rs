@@ -4,6 +4,7 @@
 //! - `actions`: actions of keys, unless a screen overrides them
 //! - `alerts`: raises and acknowledges alerts
 //! - `answers`: answers of the pipeline
+//! - `bulk`: changes of many failed events
 //! - `feed`: messages from the bus
 //! - `field`: the text field of searches and filters
 //! - `mouse`: clicks and the wheel
@@ -22,6 +23,7 @@
 mod actions;
 mod alerts;
 mod answers;
+mod bulk;
 mod feed;
 mod field;
 mod mouse;
@@ -43,7 +45,7 @@ pub use remember::{begin, restore};
 
 use super::keymap::Action;
 use super::model::{Focus, Model};
-use super::msg::{Effect, Msg};
+use super::msg::{Effect, Msg, Report};
 
 /// Applies a message.
 pub fn update(model: &mut Model, msg: Msg) -> Option<Effect> {
@@ -106,6 +108,8 @@ fn apply(model: &mut Model, msg: Msg) -> Option<Effect> {
             replay::take_in(model, replayed);
             None
         }
+        Msg::Report(Report::Edited(edited)) => screens::edit::take_edited(model, edited),
+        Msg::Report(Report::Bulk(report)) => bulk::take_in(model, report),
         Msg::Report(report) => {
             report::take_in(model, report);
             None

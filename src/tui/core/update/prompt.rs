@@ -1,27 +1,22 @@
 //! The prompt at the bottom of a screen.
 
-use std::collections::HashSet;
-use std::path::PathBuf;
-
 use crossterm::event::{Event, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
 use tui_input::{Input, InputRequest};
 
-use super::screens::{help, queue};
-use super::{palette, typing};
-use crate::format;
+use super::screens::{edit, help, queue};
+use super::{bulk, palette, typing};
+use crate::bulk::{Deed, Known, Plan};
 use crate::keymap::{Action, Context};
 use crate::model::export::Export;
 use crate::model::palette::commands::{Format, format_of};
 use crate::model::{ExportOf, Focus, Model, Prompt, PromptPurpose};
 use crate::msg::{Effect, Target};
-use crate::requests::Request;
 use bklit_wire::backend::Change;
+use bklit_wire::edit_rule::EditRule;
 
 /// The most characters in the input.
 const MAX_CHARS: usize = 500;
-/// Can be typed instead of the number of events.
-const DELETE_WORD: &str = "delete";
 
 /// Opens a prompt.
 pub(super) fn open(model: &mut Model, purpose: PromptPurpose, input: String) {
@@ -49,25 +44,31 @@ fn accept(model: &mut Model) -> Option<Effect> {
             model.focus = Focus::Keys;
             None
         }
-        PromptPurpose::Confirm(change, ids) => {
-            let (change, count) = (*change, ids.len());
-            let cancel = &model.options.shell.bindings.label(Context::Field, Action::Cancel);
-            let is_word = change == Change::Delete && typed == DELETE_WORD;
-            if !is_word && typed.replace(',', "") != count.to_string() {
-                prompt.problem = Some(match change {
-                    Change::Retry => format!("Nothing done: type {count}, or {cancel} to cancel."),
-                    Change::Delete => {
-                        format!(
-                            "Nothing done: type {count} or {DELETE_WORD}, or {cancel} to cancel."
-                        )
-                    }
-                });
-                return None;
-            }
-            let ids = ids.clone();
-            model.focus = Focus::Keys;
-            Some(queue::send(model, change, ids))
+        PromptPurpose::Delete(id) => {
+            let (id, known) = (id.clone(), Known { count: 1, is_exact: true });
+            let confirmed = confirms(model, &typed, known, Deed::Delete.verb(), true);
+            confirmed.then(|| queue::send(model, Change::Delete, id))
         }
+        PromptPurpose::Confirm(plan) => {
+            let plan = Plan::clone(plan);
+            let (verb, is_deletion) = (plan.deed.verb(), plan.deed == Deed::Delete);
+            match confirms(model, &typed, plan.known, verb, is_deletion) {
+                true => edit::begin(model, plan),
+                false => None,
+            }
+        }
+        PromptPurpose::Rule(which, known) => match typed.parse::<EditRule>() {
+            Ok(rule) => {
+                let (which, known) = (which.clone(), *known);
+                let plan = bulk::plan(model, Deed::Preview(rule), which, known);
+                model.focus = Focus::Keys;
+                bulk::begin(model, plan)
+            }
+            Err(problem) => {
+                prompt.problem = Some(problem);
+                None
+            }
+        },
         PromptPurpose::Export(of) => {
             let of = of.clone();
             export(model, of, &typed)
@@ -75,56 +76,72 @@ fn accept(model: &mut Model) -> Option<Effect> {
     }
 }
 
+/// Whether the number of events was typed, or where that may do, the word. Then the prompt is closed,
+/// else it says what to type.
+fn confirms(model: &mut Model, typed: &str, known: Known, word: &str, or_word: bool) -> bool {
+    let is_number = known.is_exact && typed.replace(',', "") == known.count.to_string();
+    let is_word = (or_word || !known.is_exact) && typed == word;
+    let confirmed = is_number || is_word;
+    let expected = match (known.is_exact, or_word) {
+        (true, false) => known.count.to_string(),
+        (true, true) => format!("{} or {word}", known.count),
+        (false, _) => word.to_owned(),
+    };
+    let cancel = model.options.shell.bindings.label(Context::Field, Action::Cancel);
+    if confirmed {
+        model.focus = Focus::Keys;
+    } else if let Focus::Prompt(prompt) = &mut model.focus {
+        prompt.problem = Some(format!("Nothing done: type {expected}, or {cancel} to cancel."));
+    }
+    confirmed
+}
+
 fn export(model: &mut Model, of: ExportOf, typed: &str) -> Option<Effect> {
     if typed.is_empty() {
         model.focus = Focus::Keys;
         return None;
     }
-    if let ExportOf::Lines(filter) = of {
-        let target = Target { path: typed.to_owned(), overwrite: false };
-        return match palette::export_lines(model, *filter, target, Format::Jsonl) {
-            Ok(effect) => {
-                model.focus = Focus::Keys;
-                Some(effect)
-            }
-            Err(problem) => {
-                model.notify(problem);
-                None
-            }
-        };
-    }
-    if let ExportOf::Rows(table) = of {
-        let target = Target { path: typed.to_owned(), overwrite: false };
-        let exported = format_of(typed).and_then(|format| {
-            palette::begin_export(model, Export::of_rows(table, format), target)
-        });
-        return match exported {
-            Ok(effect) => {
-                model.focus = Focus::Keys;
-                Some(effect)
-            }
-            Err(problem) => {
-                if let Focus::Prompt(prompt) = &mut model.focus {
-                    prompt.problem = Some(problem);
+    let (which, known) = match of {
+        ExportOf::Failed(which, known) => (which, known),
+        ExportOf::Lines(filter) => {
+            let target = Target { path: typed.to_owned(), overwrite: false };
+            return match palette::export_lines(model, *filter, target, Format::Jsonl) {
+                Ok(effect) => {
+                    model.focus = Focus::Keys;
+                    Some(effect)
                 }
-                None
-            }
-        };
-    }
-    if model.panels.queue.exports {
-        model.notify("the last export is still being written");
+                Err(problem) => {
+                    model.notify(problem);
+                    None
+                }
+            };
+        }
+        ExportOf::Rows(table) => {
+            let target = Target { path: typed.to_owned(), overwrite: false };
+            let exported = format_of(typed).and_then(|format| {
+                palette::begin_export(model, Export::of_rows(table, format), target)
+            });
+            return match exported {
+                Ok(effect) => {
+                    model.focus = Focus::Keys;
+                    Some(effect)
+                }
+                Err(problem) => {
+                    if let Focus::Prompt(prompt) = &mut model.focus {
+                        prompt.problem = Some(problem);
+                    }
+                    None
+                }
+            };
+        }
+    };
+    if let (Some(problem), Focus::Prompt(prompt)) = (bulk::problem(model), &mut model.focus) {
+        prompt.problem = Some(problem);
         return None;
     }
-    let queue = &model.panels.queue;
-    let items: Vec<_> = match of {
-        ExportOf::Failed(ids) => {
-            let ids: HashSet<_> = ids.into_iter().collect();
-            queue.all().iter().filter(|item| ids.contains(&item.id)).cloned().collect()
-        }
-        _ => queue.shown(0).cloned().collect(),
-    };
-    model.panels.queue.exports = true;
-    Some(Effect::Ask(Request::Export { path: PathBuf::from(typed), items }))
+    // The prompt stays open until the file has been created.
+    let plan = bulk::plan(model, Deed::Export(typed.to_owned()), which, known);
+    bulk::begin(model, plan)
 }
 
 /// Closes the prompt; restores a filter.
@@ -160,24 +177,5 @@ fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
         PromptPurpose::QueueFilter { .. } => queue::set_filter(model, &typed),
         PromptPurpose::HelpFilter { .. } => help::set_filter(model, &typed),
         _ => {}
-    }
-}
-
-/// Shows the result of exporting failed events; the prompt stays open if it failed.
-pub(super) fn exported(model: &mut Model, result: Result<(u64, PathBuf), String>) {
-    model.panels.queue.exports = false;
-    let is_open = |prompt: &Prompt| matches!(prompt.purpose, PromptPurpose::Export(_));
-    match (result, &mut model.focus) {
-        (Ok((events, path)), focus) => {
-            if let Focus::Prompt(prompt) = focus
-                && is_open(prompt)
-            {
-                *focus = Focus::Keys;
-            }
-            let events = format::count(events);
-            model.notify(format!("{events} events written to {}", path.display()));
-        }
-        (Err(reason), Focus::Prompt(prompt)) if is_open(prompt) => prompt.problem = Some(reason),
-        (Err(reason), _) => model.notify(reason),
     }
 }

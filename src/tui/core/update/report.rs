@@ -11,6 +11,8 @@ pub(super) fn take_in(model: &mut Model, report: Report) {
                 export.waits = false;
             }
         }
+        // Lead to requests, so `update` handles them.
+        Report::Bulk(_) | Report::Edited(_) => {}
         Report::Exported(outcome) => palette::exported(model, outcome),
         Report::RecordBegan(path) => {
             model.notify(format!("recording to {path}; :record off stops it"));

@@ -6,18 +6,19 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Modifier;
 
 use super::draw::{clear, put, put_right, put_segments, segments_width, styled};
-use super::{MAX_QUERY, alerts, palette, prompt, screens};
+use super::{MAX_QUERY, alerts, bulk, palette, prompt, screens};
+use crate::bulk::Deed;
 use crate::format;
 use crate::keymap;
 use crate::keymap::{Action, Binding};
 use crate::model::layout::Layout;
 use crate::model::query::Query;
 use crate::model::{Field, Focus, Letter, Model, PromptPurpose, Purpose};
-use bklit_wire::backend::Change;
 use bklit_wire::text;
 
 /// Returns the cursor's position, if there is a text field.
 pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+    bulk::render(model, buf, layout.bulk);
     alerts::render(model, buf, layout.alerts);
     if let Focus::Field(field) = model.focus() {
         let position = render_field(model, field, buf, layout.status);
@@ -159,9 +160,10 @@ fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
 fn answer(asked: &PromptPurpose) -> &'static str {
     match asked {
         PromptPurpose::QueueFilter { .. } | PromptPurpose::HelpFilter { .. } => "apply",
+        PromptPurpose::Rule(..) => "preview",
         PromptPurpose::Export(_) => "export",
-        PromptPurpose::Confirm(Change::Retry, _) => "retry",
-        PromptPurpose::Confirm(Change::Delete, _) => "delete",
+        PromptPurpose::Delete(_) => Deed::Delete.verb(),
+        PromptPurpose::Confirm(plan) => plan.deed.verb(),
     }
 }
 

@@ -9,12 +9,14 @@
 //! ├─▶log ────────────────────────── what is wrong ───┤    rule
 //! │ time stage level message details  event duration │    log, or why it is empty
 //! ╰─ what is shown ────────────────────── position ──╯    status, or the text field
+//!  RUNNING …                                               a change of many failed events
 //!  ALERT …                                                 alerts
 //!  keys                                                    hints
 //! ```
 //!
 //! - `alerts`: the banner of alerts
 //! - `ascii`: replaces everything that is not ASCII
+//! - `bulk`: the row of a change of many failed events
 //! - `draw`: shared drawing functions
 //! - `empty`: shown instead of the log while there are no lines
 //! - `figures`: the figures of stages and queue
@@ -34,6 +36,7 @@
 
 mod alerts;
 mod ascii;
+mod bulk;
 mod draw;
 mod empty;
 mod figures;

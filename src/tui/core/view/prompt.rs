@@ -5,11 +5,14 @@ use ratatui::layout::{Position, Rect};
 
 use super::draw::{clear, put, put_right};
 use super::footer;
+use crate::bulk::{Deed, Known};
 use crate::format;
 use crate::model::layout::Layout;
 use crate::model::{ExportOf, Model, Prompt, PromptPurpose};
-use bklit_wire::backend::Change;
 use bklit_wire::text;
+
+/// A single event.
+const ONE: Known = Known { count: 1, is_exact: true };
 
 /// Returns the cursor's position.
 pub(super) fn render(
@@ -22,11 +25,12 @@ pub(super) fn render(
     let area = layout.status;
     let width = usize::from(area.width);
     let style = match prompt.purpose {
-        PromptPurpose::Confirm(Change::Delete, _) => theme.badge(),
+        PromptPurpose::Delete(_) => theme.badge(),
+        PromptPurpose::Confirm(ref plan) if plan.deed == Deed::Delete => theme.badge(),
         _ => theme.title(),
     };
     clear(buf, area, 0, width);
-    let used = put(buf, area, 0, width * 3 / 4, &label(model, prompt), style);
+    let used = put(buf, area, 0, width * 3 / 4, &label(prompt), style);
     let result = match prompt.purpose {
         PromptPurpose::QueueFilter { .. } => {
             format!("{} shown", format::count(model.panels().queue.count() as u64))
@@ -51,14 +55,13 @@ pub(super) fn render(
     Position { x: area.x + u16::try_from(x).unwrap_or(0), y: area.y }
 }
 
-fn label(model: &Model, prompt: &Prompt) -> String {
+fn label(prompt: &Prompt) -> String {
     match &prompt.purpose {
         PromptPurpose::QueueFilter { .. } | PromptPurpose::HelpFilter { .. } => {
             " Only with: ".to_owned()
         }
-        PromptPurpose::Export(ExportOf::Shown) => " Export to file: ".to_owned(),
-        PromptPurpose::Export(ExportOf::Failed(ids)) => {
-            format!(" Export {} to file: ", format::plural(ids.len() as u64, "failed event"))
+        PromptPurpose::Export(ExportOf::Failed(_, known)) => {
+            format!(" Export {} to file: ", amount(*known, "failed event"))
         }
         PromptPurpose::Export(ExportOf::Lines(_)) => {
             " Export the group's lines to file: ".to_owned()
@@ -67,21 +70,26 @@ fn label(model: &Model, prompt: &Prompt) -> String {
             let rows = format::plural(table.rows().len() as u64, "row");
             format!(" Export {rows} to FILE.csv or .jsonl: ")
         }
-        PromptPurpose::Confirm(change, ids) => {
-            let count = format::count(ids.len() as u64);
-            let unknown = if ids.len() > 1 { model.panels().queue.unknown() } else { 0 };
-            let what = match (ids.len(), unknown) {
-                (1, _) => format!("{count} event"),
-                (_, 0) => format!("{count} events"),
-                // The count does not include events that are not loaded.
-                (_, _) => format!("the newest {count}"),
-            };
-            match change {
-                Change::Retry => format!(" Retry {what}? Type {}: ", ids.len()),
-                Change::Delete => {
-                    format!(" Delete {what} permanently? Type {} or delete: ", ids.len())
-                }
-            }
-        }
+        PromptPurpose::Rule(_, known) => format!(" Edit {} by rule: ", amount(*known, "event")),
+        PromptPurpose::Delete(_) => confirmation(&Deed::Delete, ONE),
+        PromptPurpose::Confirm(plan) => confirmation(&plan.deed, plan.known),
+    }
+}
+
+/// `5 events`, or if there may be others `at least 5 events`
+fn amount(known: Known, of: &str) -> String {
+    let count = format::plural(known.count, of);
+    if known.is_exact { count } else { format!("at least {count}") }
+}
+
+fn confirmation(deed: &Deed, known: Known) -> String {
+    let (what, verb) = (amount(known, "event"), deed.verb());
+    let number = known.count;
+    match (deed, known.is_exact) {
+        (Deed::Delete, true) => format!(" Delete {what} permanently? Type {number} or {verb}: "),
+        (Deed::Delete, false) => format!(" Delete {what} permanently? Type {verb}: "),
+        (Deed::Edit(_), _) => format!(" Edit and retry {what}? Type {number}: "),
+        (_, true) => format!(" Retry {what}? Type {number}: "),
+        (_, false) => format!(" Retry {what}? Type {verb}: "),
     }
 }

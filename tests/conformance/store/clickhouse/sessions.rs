@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{SESSIONS, count};
 use super::{
-    batch, insert, own, process, process_until_done, row, rows, shared, store, verify, verify_sessions,
+    batch, insert, own, process, process_until_done, row, rows, shared, store, verify,
+    verify_sessions,
 };
 use crate::support::events::{at, end, view};
 
@@ -98,7 +99,10 @@ async fn few_versions_of_a_session_that_goes_on_are_read() {
     let mut reading = statements.filter(|sql| sql.contains("AS updated FROM"));
     let read = server.query(&format!(
         "SELECT count() FROM ({})",
-        reading.next_back().unwrap().replace("FROM tracked_session", "FROM analytics.tracked_session")
+        reading
+            .next_back()
+            .unwrap()
+            .replace("FROM tracked_session", "FROM analytics.tracked_session")
     ));
     assert_eq!(read, "2");
     verify_sessions(&store).await;

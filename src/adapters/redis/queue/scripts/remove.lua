@@ -1,6 +1,7 @@
 -- Removes items from a list, and optionally appends them to the queue.
 -- KEYS: list, queue   ARGV: a marker for items to remove, 1 to append to the queue, how many
--- positions to search, then for each item: where it was found, counted from the oldest, and the item
+-- positions to search, then for each item: where it was found, counted from the oldest, the item, and
+-- what to append instead of it, empty to append it as it is
 -- Returns for each item whether it was found.
 local mark, retry, most = ARGV[1], ARGV[2] == '1', ARGV[3]
 redis.call('LLEN', KEYS[1])
@@ -15,8 +16,8 @@ redis.call('LTRIM', KEYS[1], 0, -1)
 -- Items removed at the old end in the meantime have moved all others by the same distance.
 local moved, searches, removed, nearest = 0, 0, 0, nil
 local results = {}
-for i = 4, #ARGV, 2 do
-  local item, index = ARGV[i + 1], ARGV[i] + moved
+for i = 4, #ARGV, 3 do
+  local item, index, edited = ARGV[i + 1], ARGV[i] + moved, ARGV[i + 2]
   local found = index < 0 and redis.call('LINDEX', KEYS[1], index) == item
   if not found and searches < 8 then
     searches = searches + 1
@@ -28,7 +29,9 @@ for i = 4, #ARGV, 2 do
   end
   results[#results + 1] = found and 1 or 0
   if found then
-    if retry then
+    if edited ~= '' then
+      redis.call('LPUSH', KEYS[2], edited)
+    elseif retry then
       local is_record, record = pcall(cjson.decode, item)
       is_record = is_record and type(record) == 'table' and type(record.reason) == 'string'
         and type(record.body) == 'string'

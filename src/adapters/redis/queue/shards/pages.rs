@@ -3,7 +3,7 @@
 //! A page continues in each shard after the last item shown of it. Its cursor lists the shards that
 //! have more, each with the position of that item: `0:17,3:` continues shard 3 from its beginning.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use futures_util::future::{BoxFuture, join_all};
 
@@ -11,7 +11,7 @@ use super::super::keys::{shard_of, with_shard};
 use bklit_pipeline::queue::{
     FailedItem, MAX_BATCH_BYTES, MAX_SHARDS, Order, Page, QueueError, WaitingItem,
 };
-use bklit_wire::queue::{EventView, MAX_PAGE};
+use bklit_wire::queue::{Edit, Edited, EventView, MAX_PAGE};
 use bklit_wire::time::UtcMillis;
 
 /// An item of a list.
@@ -156,12 +156,30 @@ fn position(id: &str) -> Option<&str> {
 
 /// Ids by shard, without its number.
 pub(in super::super) fn by_shard(ids: &[String]) -> Vec<(u32, Vec<String>)> {
-    let mut all: std::collections::BTreeMap<u32, Vec<String>> = std::collections::BTreeMap::new();
+    let mut all: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     for id in ids {
         let (shard, id) = shard_of(id);
         all.entry(shard).or_default().push(id.to_owned());
     }
     all.into_iter().collect()
+}
+
+/// Edits by shard, without its number.
+pub(in super::super) fn edits_by_shard(edits: &[Edit]) -> Vec<(u32, Vec<Edit>)> {
+    let mut all: BTreeMap<u32, Vec<Edit>> = BTreeMap::new();
+    for Edit { id, body } in edits {
+        let (shard, id) = shard_of(id);
+        all.entry(shard).or_default().push(Edit { id: id.to_owned(), body: body.clone() });
+    }
+    all.into_iter().collect()
+}
+
+/// The result of a shard, with its number in the ids.
+pub(in super::super) fn with_shards(mut edited: Edited, shard: u32) -> Edited {
+    for invalid in &mut edited.invalid {
+        invalid.id = with_shard(std::mem::take(&mut invalid.id), shard);
+    }
+    edited
 }
 
 #[cfg(test)]

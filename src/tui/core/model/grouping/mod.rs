@@ -14,5 +14,12 @@ pub use groups::{
 pub use key::{GroupKey, MAX_PART, is_same, lines_of};
 pub use mask::mask;
 
+/// What failed events with this reason have in common: the reason, masked.
+pub fn masked_reason(reason: &str) -> String {
+    let mut masked = String::new();
+    mask(&mut masked, &bklit_wire::text::safe(reason), MAX_PART);
+    masked
+}
+
 #[cfg(test)]
 mod tests;

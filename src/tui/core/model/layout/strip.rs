@@ -56,7 +56,8 @@ mod tests {
         for (width, height) in [(60, 15), (80, 20), (80, 24), (120, 40), (250, 80)] {
             for (amount, split, alerts) in [(Amount::All, false, 1), (Amount::Few, true, 0)] {
                 for detail in [false, true] {
-                    let wanted = Wanted { amount, alerts, detail, timeline: true, split };
+                    let wanted =
+                        Wanted { amount, alerts, bulk: detail, detail, timeline: true, split };
                     let layout = Layout::of(Rect::new(0, 0, width, height), wanted).unwrap();
                     assert!(layout.log.height >= 5, "{layout:?}");
                     let Some(strip) = layout.timeline else { continue };
@@ -74,8 +75,14 @@ mod tests {
 
     #[test]
     fn it_has_space_on_a_small_terminal() {
-        let wanted =
-            |amount| Wanted { amount, alerts: 1, detail: false, timeline: true, split: false };
+        let wanted = |amount| Wanted {
+            amount,
+            alerts: 1,
+            bulk: false,
+            detail: false,
+            timeline: true,
+            split: false,
+        };
         let has_it = |height, amount| {
             let layout = Layout::of(Rect::new(0, 0, 80, height), wanted(amount));
             layout.unwrap().timeline.is_some()

@@ -2,11 +2,13 @@
 //! so they are part of the model; the view only draws them.
 //!
 //! - `detail`: one line in full
+//! - `edit`: edited failed events
 //! - `failed`: one failed event in full
 //! - `help`: keys and commands
 //! - `sql_row`: one row of a result in full
 
 mod detail;
+mod edit;
 mod failed;
 mod help;
 mod sql_row;

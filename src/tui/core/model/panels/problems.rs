@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::model::cursor::Cursor;
-use crate::model::grouping::{ByProject, Group, GroupKey, Groups, MAX_PART, MINUTES, mask};
+use crate::model::grouping::{ByProject, Group, GroupKey, Groups, MINUTES, masked_reason};
 use bklit_wire::debug_log::Level;
 use bklit_wire::queue::FailedView;
 use bklit_wire::time::UtcMillis;
@@ -84,8 +84,10 @@ impl SortBy {
 pub struct FailedGroup {
     /// The reason, masked.
     pub reason: Box<str>,
-    /// Their ids within the failed queue, newest first.
-    pub ids: Vec<String>,
+    /// The id of the newest of them within the failed queue.
+    pub newest: String,
+    /// The number of those loaded.
+    pub count: u64,
     /// When the first of them failed.
     pub first: Option<UtcMillis>,
     /// When the last of them failed.
@@ -183,7 +185,7 @@ impl ProblemsPanel {
     pub fn count(&self, problem: &Problem, now: UtcMillis) -> u64 {
         match self.group(problem) {
             Some(group) => in_span(group, self.span, now),
-            None => self.failed_of(problem).map_or(0, |failed| failed.ids.len() as u64),
+            None => self.failed_of(problem).map_or(0, |failed| failed.count),
         }
     }
 
@@ -205,15 +207,13 @@ impl ProblemsPanel {
     pub(crate) fn take_failed(&mut self, items: &[FailedView]) {
         let mut places = HashMap::new();
         self.failed.clear();
-        let mut reason = String::new();
         for item in items {
-            reason.clear();
-            mask(&mut reason, &bklit_wire::text::safe(&item.reason), MAX_PART);
+            let reason = masked_reason(&item.reason);
             let place = match places.get(&reason) {
                 Some(&place) => place,
                 None => {
-                    self.failed.push(FailedGroup::new(&reason));
-                    places.insert(reason.clone(), self.failed.len() - 1);
+                    self.failed.push(FailedGroup::new(&reason, &item.id));
+                    places.insert(reason, self.failed.len() - 1);
                     self.failed.len() - 1
                 }
             };
@@ -278,10 +278,11 @@ fn in_span(group: &Group, span: Span, now: UtcMillis) -> u64 {
 }
 
 impl FailedGroup {
-    fn new(reason: &str) -> Self {
+    fn new(reason: &str, newest: &str) -> Self {
         Self {
             reason: reason.into(),
-            ids: Vec::new(),
+            newest: newest.to_owned(),
+            count: 0,
             first: None,
             last: None,
             projects: ByProject::default(),
@@ -289,7 +290,7 @@ impl FailedGroup {
     }
 
     fn add(&mut self, item: &FailedView) {
-        self.ids.push(item.id.clone());
+        self.count += 1;
         if let Some(at) = item.failed_at {
             self.first = Some(self.first.map_or(at, |first| first.min(at)));
             self.last = Some(self.last.map_or(at, |last| last.max(at)));

@@ -1,6 +1,7 @@
 //! The queue: batches in flight and failed events, and one batch in full.
 
 use super::Polled;
+use crate::bulk::{Known, Marks, Which, contains};
 use crate::keymap::Action;
 use crate::model::cursor::{Cursor, target};
 use crate::requests::QueueSnapshot;
@@ -15,7 +16,7 @@ const BATCH_EVERY: i64 = 2_000;
 const FIRST_FAILED: usize = 100;
 /// The interval grows by [`QUEUE_EVERY`] for each of this many failed events.
 const FEW_FAILED: usize = 1_000;
-/// The most failed events shown; `bklit-tui queue` lists the rest.
+/// The most failed events shown. What is done with all of them includes the rest.
 pub const MAX_FAILED: usize = 5_000;
 
 /// The lists of the screen.
@@ -38,16 +39,16 @@ pub struct QueuePanel {
     pub(crate) filter: String,
     /// The positions of the shown ones in the answer.
     shown: Vec<usize>,
+    /// The marked failed events.
+    pub(crate) marks: Marks,
     /// The focused list.
     pub(crate) list: QueueList,
     /// The selected batch.
     pub(crate) batch: Cursor,
     /// The selected one of the failed events shown.
     pub(crate) cursor: Cursor,
-    /// Whether a change is in progress.
+    /// Whether a change of one event is in progress.
     pub(crate) changes: bool,
-    /// Whether a file is being written.
-    pub(crate) exports: bool,
 }
 
 impl Default for QueuePanel {
@@ -57,11 +58,11 @@ impl Default for QueuePanel {
             wanted: FIRST_FAILED,
             filter: String::new(),
             shown: Vec::new(),
+            marks: Marks::default(),
             list: QueueList::Failed,
             batch: Cursor::default(),
             cursor: Cursor::default(),
             changes: false,
-            exports: false,
         }
     }
 }
@@ -119,6 +120,38 @@ impl QueuePanel {
         self.all().get(*self.shown.get(self.cursor.selected())?)
     }
 
+    /// The marked failed events.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// Marks the selected failed event, or removes its mark.
+    pub(crate) fn toggle_mark(&mut self) {
+        let item = self.selected_item().cloned();
+        item.iter().for_each(|item| self.marks.toggle(item));
+    }
+
+    /// The marked failed events, or without marks all those that the filter lets through, loaded or
+    /// not.
+    pub(crate) fn chosen(&self) -> (Which, Known) {
+        if self.marks.count() > 0 {
+            let known = Known { count: self.marks.count(), is_exact: true };
+            return (Which::Marked(self.marks.clone()), known);
+        }
+        let is_exact = self.unknown() == 0 || self.filter.is_empty();
+        let count = match self.filter.is_empty() {
+            true => self.all().len() as u64 + self.unknown(),
+            false => self.shown.len() as u64,
+        };
+        (Which::With(self.filter.clone()), Known { count, is_exact })
+    }
+
+    /// The number of all failed events, and when the newest of those loaded failed.
+    pub(crate) fn total(&self) -> (u64, Option<UtcMillis>) {
+        let newest = self.all().iter().filter_map(|item| item.failed_at).max();
+        (self.all().len() as u64 + self.unknown(), newest)
+    }
+
     /// The text that the shown ones contain.
     pub fn filter(&self) -> &str {
         &self.filter
@@ -134,6 +167,12 @@ impl QueuePanel {
         self.batch.follow(same, self.batches().len());
         if self.batches().is_empty() {
             self.list = QueueList::Failed;
+        }
+        if self.unknown() == 0 && self.polled.error().is_none() {
+            // Others may be marked and no longer loaded.
+            let mut marks = std::mem::take(&mut self.marks);
+            marks.retain(self.all().iter());
+            self.marks = marks;
         }
         self.refilter(before.as_deref());
     }
@@ -160,12 +199,14 @@ impl QueuePanel {
     /// Requests as many failed events as the list shows: fewer arrive sooner.
     pub(crate) fn want_shown(&mut self) {
         if self.filter.is_empty() {
-            self.want(FIRST_FAILED.max(self.cursor.selected() + 1));
+            let marked = self.all().iter().rposition(|item| self.marks.has(item));
+            let last = self.cursor.selected().max(marked.unwrap_or(0));
+            self.want(FIRST_FAILED.max(last + 1));
         }
     }
 
     fn refilter(&mut self, selected: Option<&str>) {
-        let matches = |item: &FailedView| self.filter.is_empty() || has(item, &self.filter);
+        let matches = |item: &FailedView| contains(item, &self.filter);
         let shown = self.all().iter().enumerate().filter(|(_, item)| matches(item));
         self.shown = shown.map(|(place, _)| place).collect();
         let same = selected.and_then(|id| self.shown.iter().position(|&p| self.all()[p].id == id));
@@ -196,13 +237,6 @@ impl QueuePanel {
         self.batch.settle(self.batches().len(), batches);
         self.cursor.settle(self.shown.len(), failed);
     }
-}
-
-/// Whether an event contains the text: in its row or in the queued item.
-fn has(item: &FailedView, filter: &str) -> bool {
-    let fields = [Some(&item.reason), Some(&item.body), item.event.event_id.as_ref()];
-    let fields = fields.into_iter().chain([item.event.project_id.as_ref()]).flatten();
-    fields.into_iter().any(|field| field.to_lowercase().contains(filter))
 }
 
 /// The details of a batch in flight: its owner and its events.

@@ -1,6 +1,6 @@
 //! One failed event in full.
 
-use super::{Handler, Outcome, Selection, page, queue};
+use super::{Handler, Outcome, Selection, edit, page, queue};
 use crate::keymap::Action;
 use crate::model::Model;
 use crate::model::screen::FailedDetail;
@@ -10,8 +10,10 @@ impl Handler for FailedDetail {
     fn act(model: &mut Model, action: Action, _nth: usize) -> Outcome {
         let id = model.shown::<Self>().map(|shown| shown.item.id.clone());
         match action {
-            Action::RetryOne | Action::DeleteOne => {
-                queue::change(model, action, id.into_iter().collect()).into()
+            Action::RetryOne | Action::DeleteOne => queue::change_one(model, action, id).into(),
+            Action::EditOne => {
+                let item = model.shown::<Self>().map(|shown| shown.item.clone());
+                edit::edit_one(model, item).into()
             }
             _ => Outcome::Ignored,
         }

@@ -2,6 +2,7 @@
 //!
 //! - `batch`: a batch in flight
 //! - `detail`: one line in full
+//! - `edit`: edited failed events
 //! - `failed`: one failed event in full
 //! - `help`: keys and commands
 //! - `history`: figures over time
@@ -20,6 +21,7 @@
 
 pub(super) mod batch;
 mod detail;
+pub(super) mod edit;
 mod failed;
 pub(super) mod help;
 pub(super) mod history;

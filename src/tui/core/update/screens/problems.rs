@@ -2,7 +2,8 @@
 
 use ratatui::layout::Rect;
 
-use super::{Handler, List, Outcome, Selection, queue};
+use super::{Handler, List, Outcome, Selection, edit, queue};
+use crate::bulk::{Known, Which};
 use crate::keymap::Action;
 use crate::model::cursor::target;
 use crate::model::filter::Filter;
@@ -33,7 +34,12 @@ impl Handler for ProblemsScreen {
                 problems.sort = problems.sort.next();
                 refresh(model);
             }
-            Action::RetryGroup => return retry(model).into(),
+            Action::RetryGroup => change(model, Action::RetryAll),
+            Action::EditMany => match failed_of(model) {
+                Some((which, known)) => edit::edit_many(model, which, known),
+                None => model.notify(NO_FAILED),
+            },
+            Action::DeleteGroup => change(model, Action::DeleteAll),
             Action::ExportGroup => export(model),
             _ => return Outcome::Ignored,
         }
@@ -107,8 +113,8 @@ pub(in crate::update) fn take_failed(model: &mut Model) {
 }
 
 fn newest_failed<'a>(model: &'a Model, problem: &Problem) -> Option<&'a FailedView> {
-    let id = model.panels.problems.failed_of(problem)?.ids.first()?;
-    model.panels.queue.all().iter().find(|item| item.id == *id)
+    let failed = model.panels.problems.failed_of(problem)?;
+    model.panels.queue.all().iter().find(|item| item.id == failed.newest)
 }
 
 fn open_lines(model: &mut Model) {
@@ -133,32 +139,31 @@ fn open_lines(model: &mut Model) {
     }
 }
 
-fn failed_ids(model: &Model) -> Vec<String> {
+/// The failed events of the selected group.
+fn failed_of(model: &Model) -> Option<(Which, Known)> {
     let problems = &model.panels.problems;
-    let failed = problems.selected().and_then(|problem| problems.failed_of(problem));
-    failed.map(|failed| failed.ids.clone()).unwrap_or_default()
+    let failed = problems.failed_of(problems.selected()?)?;
+    let known = Known { count: failed.count, is_exact: model.panels.queue.unknown() == 0 };
+    Some((Which::Reason(failed.reason.clone()), known))
 }
 
-fn retry(model: &mut Model) -> Option<Effect> {
-    let ids = failed_ids(model);
-    if ids.is_empty() {
-        model.notify(NO_FAILED);
-        return None;
-    }
-    queue::change(model, Action::RetryAll, ids)
+fn change(model: &mut Model, action: Action) {
+    let Some((which, known)) = failed_of(model) else {
+        return model.notify(NO_FAILED);
+    };
+    queue::change_many(model, action, which, known);
 }
 
 /// Asks for a file for the failed events, or else for the lines.
 fn export(model: &mut Model) {
-    let ids = failed_ids(model);
-    let (of, name) = match model.panels.problems.selected() {
-        None => return model.notify(NONE),
-        Some(_) if !ids.is_empty() => (ExportOf::Failed(ids), "failed-%Y%m%d-%H%M%S.jsonl"),
-        Some(Problem { key: ProblemKey::Lines(key), .. }) => {
+    let (of, name) = match (model.panels.problems.selected(), failed_of(model)) {
+        (None, _) => return model.notify(NONE),
+        (_, Some((which, known))) => (ExportOf::Failed(which, known), "failed-%Y%m%d-%H%M%S.jsonl"),
+        (Some(Problem { key: ProblemKey::Lines(key), .. }), None) => {
             let filter = Filter::of_group(key.clone());
             (ExportOf::Lines(Box::new(filter)), "problem-%Y%m%d-%H%M%S.jsonl")
         }
-        Some(_) => return model.notify(NO_FAILED),
+        (Some(_), None) => return model.notify(NO_FAILED),
     };
     let name = model.zoned(model.now).strftime(name).to_string();
     prompt::open(model, PromptPurpose::Export(of), name);

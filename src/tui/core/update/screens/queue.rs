@@ -2,20 +2,23 @@
 
 use ratatui::layout::Rect;
 
-use super::{Handler, List, Outcome, Selection, batch, neighbour, settle_panels};
+use super::{Handler, List, Outcome, Selection, batch, edit, neighbour, settle_panels};
+use crate::bulk::{Deed, Known, Which};
 use crate::format;
 use crate::keymap::Action;
 use crate::model::cursor::{across, target};
 use crate::model::panels::{BatchPanel, QueueList};
-use crate::model::screen::{FailedDetail, QueueScreen, Screen};
+use crate::model::screen::{FailedDetail, ProblemsScreen, QueueScreen, Screen};
 use crate::model::trace::Subject;
 use crate::model::{ExportOf, Model, PromptPurpose};
 use crate::msg::Effect;
 use crate::requests::Request;
-use crate::update::prompt;
+use crate::update::{bulk, prompt};
 use bklit_wire::backend::Change;
 use bklit_wire::queue::FailedView;
 
+/// Somebody else has changed it.
+pub(super) const GONE: &str = "nothing changed: it is no longer in the failed queue";
 const NO_FAILED: &str = "no failed event is selected";
 
 impl Handler for QueueScreen {
@@ -30,13 +33,23 @@ impl Handler for QueueScreen {
                 let purpose = PromptPurpose::QueueFilter { before: before.clone() };
                 prompt::open(model, purpose, before);
             }
-            Action::Export if model.panels.queue.count() == 0 => {
+            Action::Export if model.panels.queue.chosen().1.count == 0 => {
                 model.notify("no failed event to export");
             }
             Action::Export => {
                 let name = model.zoned(model.now).strftime("failed-%Y%m%d-%H%M%S.jsonl");
                 let name = name.to_string();
-                prompt::open(model, PromptPurpose::Export(ExportOf::Shown), name);
+                let (which, known) = model.panels.queue.chosen();
+                prompt::open(model, PromptPurpose::Export(ExportOf::Failed(which, known)), name);
+            }
+            Action::MarkFailed => mark(model),
+            Action::EditOne => {
+                let item = model.panels.queue.selected_item().cloned();
+                return edit::edit_one(model, item).into();
+            }
+            Action::EditMany => {
+                let (which, known) = model.panels.queue.chosen();
+                edit::edit_many(model, which, known);
             }
             Action::RetryOne | Action::RetryAll | Action::DeleteOne | Action::DeleteAll => {
                 return change_selected(model, action).into();
@@ -61,6 +74,10 @@ impl Handler for QueueScreen {
     }
 
     fn back(model: &mut Model) -> bool {
+        if model.panels.queue.marks.count() > 0 {
+            model.panels.queue.marks.clear();
+            return true;
+        }
         let is_filtered = !model.panels.queue.filter().is_empty();
         if is_filtered {
             set_filter(model, "");
@@ -138,6 +155,17 @@ fn change_list(model: &mut Model, action: Action) {
     settle_panels(model);
 }
 
+/// Marks the selected failed event, or removes its mark, and goes to the next one.
+fn mark(model: &mut Model) {
+    if model.panels.queue.selected_item().is_none() {
+        return model.notify(NO_FAILED);
+    }
+    model.panels.queue.toggle_mark();
+    let height = model.queue_parts().failed.into();
+    let next = model.panels.queue.selected() + 1;
+    model.panels.queue.select(next, height);
+}
+
 /// Shows the selected batch or event in full.
 fn inspect(model: &mut Model) -> Option<Effect> {
     if let Some(found) = model.panels.queue.selected_batch().cloned() {
@@ -155,50 +183,70 @@ fn inspect(model: &mut Model) -> Option<Effect> {
 
 fn change_selected(model: &mut Model, action: Action) -> Option<Effect> {
     let queue = &model.panels.queue;
-    if queue.selected_batch().is_some() && !model.options.read_only {
+    if queue.selected_batch().is_some() && queue.marks().count() == 0 && !model.options.read_only {
         let key = model.key(Action::NextList);
         model.notify(format!("a batch belongs to its worker; {key} goes to the failed events"));
         return None;
     }
-    let ids = match action {
+    match action {
         Action::RetryAll | Action::DeleteAll => {
-            queue.shown(0).map(|item| item.id.clone()).collect()
+            let (which, known) = queue.chosen();
+            change_many(model, action, which, known);
+            None
         }
-        _ => queue.selected_item().map(|item| item.id.clone()).into_iter().collect(),
-    };
-    change(model, action, ids)
+        _ => {
+            let id = queue.selected_item().map(|item| item.id.clone());
+            change_one(model, action, id)
+        }
+    }
 }
 
-/// Retries a single event immediately; anything more, or irreversible, needs confirmation.
-pub(super) fn change(model: &mut Model, action: Action, ids: Vec<String>) -> Option<Effect> {
+/// Whether failed events can be changed now; says why not.
+pub(super) fn may_change(model: &mut Model, is_empty: bool) -> bool {
     let problem = if model.options.read_only {
-        Some("read-only: start without --read-only to change the queue")
-    } else if model.panels.queue.changes {
-        Some("the last change is still in progress")
-    } else if ids.is_empty() {
-        Some(NO_FAILED)
+        Some("read-only: start without --read-only to change the queue".to_owned())
     } else {
-        None
+        bulk::problem(model).or_else(|| is_empty.then(|| NO_FAILED.to_owned()))
     };
-    if let Some(problem) = problem {
-        model.notify(problem);
+    let may = problem.is_none();
+    problem.into_iter().for_each(|problem| model.notify(problem));
+    may
+}
+
+/// Retries an event immediately, or asks before it is deleted.
+pub(super) fn change_one(model: &mut Model, action: Action, id: Option<String>) -> Option<Effect> {
+    if !may_change(model, id.is_none()) {
         return None;
     }
-    let change = match action {
-        Action::RetryOne | Action::RetryAll => Change::Retry,
-        _ => Change::Delete,
-    };
+    let id = id?;
     if action == Action::RetryOne {
-        return Some(send(model, change, ids));
+        return Some(send(model, Change::Retry, id));
     }
-    prompt::open(model, PromptPurpose::Confirm(change, ids), String::new());
+    prompt::open(model, PromptPurpose::Delete(id), String::new());
     None
 }
 
+/// Asks before many events are retried or deleted.
+pub(super) fn change_many(model: &mut Model, action: Action, which: Which, known: Known) {
+    if !may_change(model, known.count == 0) {
+        return;
+    }
+    let deed = if action == Action::RetryAll { Deed::Retry } else { Deed::Delete };
+    let plan = bulk::plan(model, deed, which, known);
+    prompt::open(model, PromptPurpose::Confirm(Box::new(plan)), String::new());
+}
+
+/// Whether a screen that is open shows the queue.
+pub(in crate::update) fn is_shown(model: &Model) -> bool {
+    model.shown::<QueueScreen>().is_some()
+        || model.shown::<ProblemsScreen>().is_some()
+        || model.shown::<FailedDetail>().is_some()
+}
+
 /// Requests the change.
-pub(in crate::update) fn send(model: &mut Model, change: Change, ids: Vec<String>) -> Effect {
+pub(in crate::update) fn send(model: &mut Model, change: Change, id: String) -> Effect {
     model.panels.queue.changes = true;
-    Effect::Ask(Request::Change(change, ids))
+    Effect::Ask(Request::Change(change, id))
 }
 
 /// Shows only failed events that contain a text.
@@ -219,10 +267,15 @@ pub(in crate::update) fn changed(
         Change::Delete => ("delete", "deleted"),
     };
     model.notify(match result {
-        Ok(0) => "nothing changed: they are no longer in the failed queue".to_owned(),
+        Ok(0) => GONE.to_owned(),
         Ok(1) => format!("1 event {done}"),
         Ok(changed) => format!("{} events {done}", format::count(changed)),
         Err(reason) => format!("cannot {verb}: {reason}"),
     });
+    asks_again(model)
+}
+
+/// Requests the queue's new state.
+pub(in crate::update) fn asks_again(model: &mut Model) -> Option<Effect> {
     model.panels.queue.polled.is_free(model.now).then(|| question(model))
 }

@@ -6,6 +6,7 @@ use ratatui::layout::Position;
 use super::Draw;
 use crate::keymap::{Action, Binding};
 use crate::model::Model;
+use crate::model::edit::{EditScreen, EditState};
 use crate::model::layout::Layout;
 use crate::model::pages::Page;
 use crate::model::screen::{Detail, FailedDetail, Help, SqlRow};
@@ -23,8 +24,23 @@ impl Draw for FailedDetail {
     }
 
     fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
-        let changes = matches!(binding.action, Action::RetryOne | Action::DeleteOne);
+        let changes =
+            matches!(binding.action, Action::RetryOne | Action::EditOne | Action::DeleteOne);
         binding.hint.filter(|_| !(changes && model.options.read_only))
+    }
+}
+
+impl Draw for EditScreen {
+    fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
+        page(self, model, buf, layout)
+    }
+
+    fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
+        let is_valid = model.shown::<Self>().is_some_and(|screen| match screen.editing() {
+            Some(editing) => editing.state == EditState::Valid,
+            None => true,
+        });
+        binding.hint.filter(|_| binding.action != Action::ConfirmEdit || is_valid)
     }
 }
 

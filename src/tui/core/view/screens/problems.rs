@@ -83,7 +83,7 @@ impl Draw for ProblemsScreen {
         let selected = problems.selected();
         let has_failed = selected.is_some_and(|problem| problem.failed.is_some());
         match binding.action {
-            Action::RetryGroup => binding.hint.filter(|_| has_failed),
+            Action::RetryGroup | Action::DeleteGroup => binding.hint.filter(|_| has_failed),
             Action::GroupLines | Action::ExportGroup => binding.hint.filter(|_| selected.is_some()),
             _ => binding.hint,
         }
@@ -193,7 +193,7 @@ fn problem_row(
     let last = problems.last(problem).map_or_else(String::new, |last| age(model.now, last));
     put_right(buf, at, starts[3] + LAST, LAST, &last, dim);
     if let Some(failed) = failed {
-        let count = format::short_count(failed.ids.len() as u64);
+        let count = format::short_count(failed.count);
         put_right(buf, at, starts[4] + columns.failed, columns.failed, &count, theme.error());
     }
     match group {
@@ -289,7 +289,7 @@ fn details(model: &Model, problem: &Problem, buf: &mut Buffer, area: Rect) {
         items.push(vec![styled(format!("{all} from {first} to {last}"), theme.dim())]);
     }
     if let Some(failed) = failed {
-        let count = format::plural(failed.ids.len() as u64, "event");
+        let count = format::plural(failed.count, "event");
         let retry = model.key(Action::RetryGroup);
         let says = format!("{count} in the failed queue, {retry} retries");
         items.push(vec![styled(says, theme.error())]);

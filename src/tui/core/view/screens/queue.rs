@@ -43,9 +43,14 @@ impl Draw for QueueScreen {
     fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
         let queue = &model.panels().queue;
         let works = match binding.action {
-            Action::RetryOne | Action::RetryAll | Action::DeleteOne | Action::DeleteAll => {
+            Action::RetryAll | Action::EditMany | Action::DeleteAll => {
+                let is_there = queue.selected_batch().is_none() || queue.marks().count() > 0;
+                !model.options.read_only && is_there
+            }
+            Action::RetryOne | Action::EditOne | Action::DeleteOne => {
                 !model.options.read_only && queue.selected_batch().is_none()
             }
+            Action::MarkFailed => queue.selected_batch().is_none(),
             Action::NextList => !queue.batches().is_empty(),
             _ => true,
         };
@@ -220,6 +225,10 @@ fn failed_rule(model: &Model, buf: &mut Buffer, at: Rect) {
         let place = format!("{} of {}", format::count(place), format::count(shown));
         right.push(vec![styled(place, theme.dim())]);
     }
+    let marked = panel.marks().count();
+    if marked > 0 {
+        right.push(vec![styled(format!("{} marked", format::count(marked)), theme.key())]);
+    }
     if panel.unknown() > 0 {
         let older = format!("{} older not loaded", format::count(panel.unknown()));
         right.push(vec![styled(older, theme.warning())]);
@@ -280,6 +289,9 @@ impl Columns {
         let theme = model.options.theme;
         if selected {
             select(buf, at, theme);
+        }
+        if model.panels().queue.marks().has(item) {
+            put(buf, at, 1, 1, "●", theme.key());
         }
         let time = item.failed_at.map_or_else(|| "–".to_owned(), |at| model.time_of_day(at));
         let age = item.failed_at.map_or_else(

@@ -1,0 +1,205 @@
+//! A change of many failed events in progress.
+
+use crate::bulk::{Deed, End, Plan, Progress, Which, contains};
+use crate::format;
+use crate::model::Model;
+use crate::model::grouping::masked_reason;
+use bklit_wire::queue::FailedView;
+use bklit_wire::time::UtcMillis;
+
+/// Chooses the events of a plan, page by page.
+#[derive(Debug)]
+pub struct Chooser {
+    which: Which,
+    until: Option<UtcMillis>,
+}
+
+impl Chooser {
+    /// Begins with the newest event.
+    pub fn new(plan: &Plan) -> Self {
+        Self { which: plan.which.clone(), until: plan.until }
+    }
+
+    /// Whether an event is one of them. Of marked events that are the same, only the first is.
+    pub fn chooses(&mut self, item: &FailedView) -> bool {
+        if item.failed_at.is_some_and(|at| self.until.is_some_and(|until| at > until)) {
+            return false;
+        }
+        match &mut self.which {
+            Which::With(text) => contains(item, text),
+            Which::Reason(reason) => masked_reason(&item.reason) == **reason,
+            Which::Marked(marks) => marks.take(item),
+        }
+    }
+
+    /// Whether no further event can be one of them.
+    pub fn is_done(&self) -> bool {
+        matches!(&self.which, Which::Marked(marks) if marks.count() == 0)
+    }
+}
+
+/// A plan that is being carried out, or has been.
+#[derive(Clone, Debug)]
+pub struct Bulk {
+    /// The plan.
+    pub plan: Plan,
+    /// How far it is.
+    pub progress: Progress,
+    /// When it began, by the wall clock.
+    pub since: UtcMillis,
+    /// Whether the user wants to stop it.
+    pub is_stopping: bool,
+    /// The result, once it has ended.
+    pub result: Option<String>,
+}
+
+impl Bulk {
+    /// Begins a plan.
+    pub fn new(plan: Plan, since: UtcMillis) -> Self {
+        Self { plan, progress: Progress::default(), since, is_stopping: false, result: None }
+    }
+
+    /// Events changed, or while none is chosen looked at, and the number to compare with.
+    pub fn done_of(&self) -> (u64, u64) {
+        let Progress { seen, done, .. } = self.progress;
+        (if self.plan.known.is_exact { done } else { seen }, self.plan.goal())
+    }
+
+    /// `41,200 of 100,000 events`, `1 event`
+    fn amount(&self) -> String {
+        let Progress { chosen, done, .. } = self.progress;
+        let all = if self.plan.known.is_exact { self.plan.known.count } else { chosen };
+        match done == all {
+            true => format::plural(done, "event"),
+            false => format!("{} of {}", format::count(done), format::plural(all, "event")),
+        }
+    }
+
+    /// The result in words.
+    pub fn outcome(&self, end: &End) -> String {
+        let (deed, Progress { seen, chosen, done, invalid }) = (&self.plan.deed, self.progress);
+        let invalid = match invalid {
+            0 => String::new(),
+            invalid => format!("; {} not valid and left as they were", format::count(invalid)),
+        };
+        let looked = match self.plan.known.is_exact {
+            true => String::new(),
+            false => {
+                let (seen, total) = (format::count(seen), format::count(self.plan.total));
+                format!(" ({seen} of {total} failed events looked through)")
+            }
+        };
+        match (end, deed) {
+            (End::Done(Some(path)), Deed::Export(_)) => {
+                format!("{} written to {path}", format::plural(done, "event"))
+            }
+            (End::Done(Some(path)), _) => {
+                let events = format::plural(done, "event");
+                format!("{events} {}{invalid}; the originals are in {path}", deed.done())
+            }
+            (End::Previewed(_), _) | (End::Stopped, Deed::Preview(_)) => "stopped".to_owned(),
+            (End::Done(None), _) if chosen == 0 => {
+                "nothing changed: they are no longer in the failed queue".to_owned()
+            }
+            (End::Done(None), _) => {
+                let gone = match chosen - done.min(chosen) {
+                    0 => String::new(),
+                    gone => format!("; {} no longer in the failed queue", format::count(gone)),
+                };
+                format!("{} {}{gone}", format::plural(done, "event"), deed.done())
+            }
+            (End::Stopped, Deed::Export(_)) => "stopped; nothing was written".to_owned(),
+            (End::Stopped, _) => {
+                format!("{} {}{invalid}, stopped{looked}", self.amount(), deed.done())
+            }
+            (End::Failed(why), Deed::Export(_)) => format!("not exported: {why}"),
+            (End::Failed(why), _) if done == 0 => format!("cannot {}: {why}", deed.verb()),
+            (End::Failed(why), _) => {
+                format!("{} {}{invalid}, then: {why}{looked}", self.amount(), deed.done())
+            }
+        }
+    }
+}
+
+impl Model {
+    /// The change of many failed events, while it runs and until its result was seen.
+    pub fn bulk(&self) -> Option<&Bulk> {
+        self.bulk.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bulk::{Known, Marks};
+    use bklit_wire::queue::EventView;
+
+    fn item(body: &str, reason: &str, at: i64) -> FailedView {
+        let failed_at = Some(UtcMillis::from_epoch_millis(at));
+        let (id, event) = ("1".into(), EventView::default());
+        FailedView { id, event, failed_at, reason: reason.into(), body: body.into() }
+    }
+
+    fn plan(which: Which, until: i64) -> Plan {
+        Plan {
+            deed: Deed::Retry,
+            which,
+            known: Known { count: 3, is_exact: true },
+            total: 9,
+            until: Some(UtcMillis::from_epoch_millis(until)),
+        }
+    }
+
+    #[test]
+    fn events_are_chosen_by_text_reason_or_mark_and_not_if_they_failed_later() {
+        let chooses =
+            |which: &Which, item: &FailedView| Chooser::new(&plan(which.clone(), 5)).chooses(item);
+        let with = Which::With("larg".into());
+        assert!(chooses(&with, &item("x", "Too LARGE", 5)));
+        assert!(!chooses(&with, &item("x", "Too LARGE", 6)), "it failed after the question");
+        assert!(!chooses(&with, &item("x", "small", 5)));
+        assert!(chooses(&Which::With(String::new()), &item("x", "small", 5)));
+        let reason = Which::Reason(masked_reason("row 17 is bad").into());
+        assert!(chooses(&reason, &item("x", "row 4711 is bad", 1)));
+        assert!(!chooses(&reason, &item("x", "row 4711 is worse", 1)));
+        let mut marks = Marks::default();
+        marks.toggle(&item("a", "r", 1));
+        marks.toggle(&item("b", "r", 1));
+        marks.toggle(&item("b", "r", 1));
+        let mut chooser = Chooser::new(&plan(Which::Marked(marks), 5));
+        assert!(!chooser.chooses(&item("b", "r", 1)) && !chooser.is_done());
+        let moved = FailedView { id: "another".into(), ..item("a", "r", 1) };
+        assert!(chooser.chooses(&moved) && chooser.is_done());
+        assert!(!chooser.chooses(&item("a", "r", 1)), "one of two that are the same");
+    }
+
+    #[test]
+    fn the_result_says_what_was_done() {
+        let bulk = |deed: Deed, known: Known, (seen, chosen, done): (u64, u64, u64)| Bulk {
+            progress: Progress { seen, chosen, done, invalid: 0 },
+            ..Bulk::new(
+                Plan { deed, known, total: 100_000, ..plan(Which::With("".into()), 0) },
+                UtcMillis::MIN,
+            )
+        };
+        let exact = Known { count: 100_000, is_exact: true };
+        let some = Known { count: 5_000, is_exact: false };
+        let half = || bulk(Deed::Retry, exact, (41_500, 41_500, 41_200));
+        let says = "41,200 of 100,000 events put back into the queue, stopped";
+        assert_eq!(half().outcome(&End::Stopped), says);
+        let says = "41,200 of 100,000 events put back into the queue, then: no answer";
+        assert_eq!(half().outcome(&End::Failed("no answer".into())), says);
+        let group = bulk(Deed::Delete, some, (62_000, 7, 7));
+        let says = "7 events deleted, stopped (62,000 of 100,000 failed events looked through)";
+        assert_eq!(group.outcome(&End::Stopped), says);
+        let all = bulk(Deed::Delete, some, (100_000, 9, 7));
+        let says = "7 events deleted; 2 no longer in the failed queue";
+        assert_eq!(all.outcome(&End::Done(None)), says);
+        let none = bulk(Deed::Retry, exact, (0, 0, 0));
+        assert_eq!(none.outcome(&End::Failed("refused".into())), "cannot retry: refused");
+        assert!(none.outcome(&End::Done(None)).contains("nothing changed"));
+        let file = bulk(Deed::Export("x".into()), exact, (1, 1, 1));
+        assert_eq!(file.outcome(&End::Done(Some("/x".into()))), "1 event written to /x");
+        assert_eq!(file.outcome(&End::Stopped), "stopped; nothing was written");
+    }
+}
