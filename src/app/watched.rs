@@ -40,6 +40,7 @@ impl WatchedRedis {
             store,
             presence: Some(presence),
             debug_bus: Arc::clone(&bus),
+            metrics: None,
             history: Arc::new(FigureHistory::of_others(figures)),
             log_change: Arc::new(log_change),
         };

@@ -6,11 +6,13 @@ use async_trait::async_trait;
 
 use crate::event_lookup::{self, Sources};
 use crate::history::FigureHistory;
+use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::queue::{Queue, api};
 use crate::session_lookup;
 use crate::store::Store;
 use crate::store::live_view::{NO_STORE, live_view, visitors_only};
+use crate::who;
 use bklit_wire::backend::{Backend, Change};
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::event_lookup::EventTrace;
@@ -20,6 +22,7 @@ use bklit_wire::pause::PauseRequest;
 use bklit_wire::queue::{BatchView, FailedPage, QueueView};
 use bklit_wire::session_lookup::SessionTrace;
 use bklit_wire::time::UtcMillis;
+use bklit_wire::who::{WhoQuery, WhoView};
 
 /// Logs a change in the pipeline's log: what was done, with how many events.
 pub type LogChange = Arc<dyn Fn(&'static str, u64) + Send + Sync>;
@@ -34,6 +37,8 @@ pub struct LocalBackend {
     pub presence: Option<Arc<dyn Presence>>,
     /// The debug history.
     pub debug_bus: Arc<dyn DebugBus>,
+    /// What this process counts; `None` if it only reads what others share.
+    pub metrics: Option<Arc<Metrics>>,
     /// The history of figures.
     pub history: Arc<FigureHistory>,
     /// Logs changes.
@@ -95,5 +100,11 @@ impl Backend for LocalBackend {
 
     async fn history(&self, query: HistoryQuery) -> Result<History, String> {
         self.history.read(query).await
+    }
+
+    async fn who(&self, query: WhoQuery) -> Result<WhoView, String> {
+        let metrics = self.metrics.as_deref();
+        let metrics = metrics.ok_or("a Redis has no such figures; attach to a process")?;
+        Ok(who::answer(metrics, Some(&self.history), query).await)
     }
 }

@@ -17,6 +17,7 @@ use bklit_wire::queue::{BatchView, Changed, Chosen, FailedPage, QueueView};
 use bklit_wire::refused::RefusedView;
 use bklit_wire::session_lookup::SessionTrace;
 use bklit_wire::time::UtcMillis;
+use bklit_wire::who::{WhoQuery, WhoView};
 
 /// Maximum bytes of a response that are read; even a page of large events is smaller.
 const MAX_RESPONSE: usize = 64 * 1024 * 1024;
@@ -184,5 +185,11 @@ impl Backend for RemoteBackend {
         let (from, to) = (query.from(), UtcMillis::from_epoch_millis(last));
         let step = query.step() / MINUTE;
         self.get(&format!("/api/history?from={from}&to={to}&step={step}m")).await
+    }
+
+    async fn who(&self, query: WhoQuery) -> Result<WhoView, String> {
+        let WhoQuery { by, span, sort } = query;
+        let (by, span, sort) = (by.as_str(), span.as_str(), sort.as_str());
+        self.get(&format!("/api/who?by={by}&span={span}&sort={sort}")).await
     }
 }

@@ -8,6 +8,7 @@ use crate::live_view::LiveView;
 use crate::pause::PauseRequest;
 use crate::queue::{BatchView, FailedPage, QueueView};
 use crate::session_lookup::SessionTrace;
+use crate::who::{WhoQuery, WhoView};
 
 /// What to do with failed events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,4 +76,10 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// Why it could not be queried.
     async fn history(&self, query: HistoryQuery) -> Result<History, String>;
+
+    /// Where the events of the process come from.
+    ///
+    /// # Errors
+    /// Why it could not be queried.
+    async fn who(&self, query: WhoQuery) -> Result<WhoView, String>;
 }

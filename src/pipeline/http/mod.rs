@@ -22,6 +22,7 @@
 //! - `settings`: the server's settings
 //! - `status`: `GET /health` and `GET /metrics`
 //! - `tracker`: `GET /tracker.js`
+//! - `who_api`: `GET /api/who`
 
 mod batch;
 mod body;
@@ -44,6 +45,7 @@ mod server;
 mod settings;
 mod status;
 mod tracker;
+mod who_api;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
