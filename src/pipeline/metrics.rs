@@ -231,11 +231,6 @@ impl Metrics {
         &self.refusals
     }
 
-    /// Where events come from.
-    pub fn who(&self) -> &Who {
-        &self.who
-    }
-
     /// The counters of connections that were closed to make room.
     pub fn connections(&self) -> &ConnectionFigures {
         &self.closed

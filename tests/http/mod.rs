@@ -23,3 +23,4 @@ pub mod server;
 mod throttle;
 pub mod tls;
 mod tracker;
+mod who;

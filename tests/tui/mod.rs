@@ -22,3 +22,6 @@ mod sse;
 mod terminal;
 mod traces;
 mod views;
+mod who;
+
+pub use asking::attach;

@@ -17,7 +17,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(6);
 /// The timeout of a change to many events.
 const CHANGE_WAIT: Duration = Duration::from_secs(30);
 /// The number of kinds of requests.
-const KINDS: usize = 10;
+const KINDS: usize = 11;
 /// The reason given when the source has no API, only a stream.
 const NO_BACKEND: &str = "this source only streams lines and cannot be queried";
 
@@ -47,6 +47,7 @@ fn kind(request: &Request) -> usize {
         Request::History(_) => 7,
         Request::Bars(_) => 8,
         Request::Pause { .. } => 9,
+        Request::Who(_) => 10,
     }
 }
 
@@ -72,6 +73,7 @@ fn failure(request: &Request) -> Failure {
         Request::Live => Box::new(|reason| Answer::Live(Err(reason))),
         Request::History(_) => Box::new(|reason| Answer::History(Err(reason))),
         Request::Bars(_) => Box::new(|reason| Answer::Bars(Err(reason))),
+        Request::Who(_) => Box::new(|reason| Answer::Who(Err(reason))),
         Request::Pause { part, paused, .. } => {
             let (part, paused) = (*part, *paused);
             Box::new(move |reason| Answer::Paused(part, paused, Err(reason)))
@@ -90,8 +92,10 @@ impl Tasks {
     /// pending: the model sends the next only after an answer.
     pub(crate) fn ask(&mut self, request: Request) {
         let place = &mut self.running[kind(&request)];
-        let is_latest =
-            matches!(request, Request::Batch(_) | Request::Event(_) | Request::Session { .. });
+        let is_latest = matches!(
+            request,
+            Request::Batch(_) | Request::Event(_) | Request::Session { .. } | Request::Who(_)
+        );
         if let (Some((task, _)), true) = (&place, is_latest) {
             // For these the latest counts: the reader has moved on.
             task.abort();
@@ -136,6 +140,7 @@ async fn answer(backend: Option<Arc<dyn Backend>>, who: Arc<str>, request: Reque
         | Request::Live
         | Request::History(_)
         | Request::Bars(_)
+        | Request::Who(_)
         | Request::Pause { .. } => ANSWER_WAIT,
         Request::Change(..) | Request::Export { .. } => CHANGE_WAIT,
     };
@@ -181,6 +186,10 @@ async fn carry_out(backend: Option<Arc<dyn Backend>>, who: &str, request: Reques
         },
         Request::Bars(query) => match backend() {
             Ok(backend) => Answer::Bars(backend.history(query).await),
+            Err(reason) => fail(reason),
+        },
+        Request::Who(query) => match backend() {
+            Ok(backend) => Answer::Who(backend.who(query).await),
             Err(reason) => fail(reason),
         },
         Request::Pause { part, paused, reason } => match backend() {

@@ -9,6 +9,7 @@ use bklit_wire::live_view::LiveView;
 use bklit_wire::pause::Pausable;
 use bklit_wire::queue::{BatchView, FailedView, QueueView};
 use bklit_wire::session_lookup::SessionTrace;
+use bklit_wire::who::{WhoQuery, WhoView};
 
 /// A request of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub enum Request {
     History(HistoryQuery),
     /// The history of figures for the bars next to the figures.
     Bars(HistoryQuery),
+    /// Where events come from.
+    Who(WhoQuery),
     /// Pause or resume a part of the pipeline.
     Pause {
         /// The part.
@@ -74,6 +77,8 @@ pub enum Answer {
     History(Result<Box<HistoryWindow>, String>),
     /// Of [`Request::Bars`].
     Bars(Result<History, String>),
+    /// Of [`Request::Who`].
+    Who(Result<WhoView, String>),
     /// Of [`Request::Pause`], with what was requested.
     Paused(Pausable, bool, Result<(), String>),
     /// Of [`Request::Export`]: how many events were written, and the file.

@@ -85,6 +85,8 @@ pub enum Action {
     History,
     /// Show the processes of the pipeline.
     Processes,
+    /// Show where events come from.
+    Who,
     /// Select an earlier time.
     Earlier,
     /// Select a later time.

@@ -31,6 +31,8 @@ pub enum Context {
     History,
     /// The processes of the pipeline.
     Processes,
+    /// Where events come from.
+    Who,
     /// A text field.
     Field,
     /// A prompt for a letter.
@@ -41,7 +43,7 @@ pub enum Context {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Log,
         Self::Detail,
         Self::Help,
@@ -56,6 +58,7 @@ impl Context {
         Self::Session,
         Self::History,
         Self::Processes,
+        Self::Who,
         Self::Field,
         Self::Letter,
         Self::Palette,
@@ -78,6 +81,7 @@ impl Context {
             Self::Session => "session",
             Self::History => "history",
             Self::Processes => "processes",
+            Self::Who => "who",
             Self::Field => "text field",
             Self::Letter => "letter",
             Self::Palette => "command",

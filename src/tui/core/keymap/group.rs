@@ -29,6 +29,8 @@ pub enum Group {
     InProblems,
     /// Figures over time.
     InHistory,
+    /// Where events come from.
+    InWho,
     /// The list of projects.
     InList,
     /// Text fields.
@@ -39,7 +41,7 @@ pub enum Group {
 
 impl Group {
     /// All of them, those for the log first.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Move,
         Self::Find,
         Self::Show,
@@ -52,6 +54,7 @@ impl Group {
         Self::InQueue,
         Self::InProblems,
         Self::InHistory,
+        Self::InWho,
         Self::InList,
         Self::InField,
         Self::InCommand,
@@ -65,13 +68,14 @@ impl Group {
             Self::Show => "Stages and levels",
             Self::Line => "The selected line",
             Self::Panes => "Panes",
-            Self::Views => "Problems, queue, live, verify, history, processes",
+            Self::Views => "Problems, queue, live, verify, history, processes, who",
             Self::Console => "Console",
             Self::Replay => "In a replay, beside pause",
             Self::InView => "In a view",
             Self::InQueue => "In the queue's view",
             Self::InProblems => "In the problems' view",
             Self::InHistory => "In the history",
+            Self::InWho => "In the who view",
             Self::InList => "In the list of projects",
             Self::InField => "In a text field",
             Self::InCommand => "In a command",
@@ -90,6 +94,7 @@ impl Group {
             Context::Queue | Context::Failed | Context::Batch => Some(Self::InQueue),
             Context::Problems => Some(Self::InProblems),
             Context::History => Some(Self::InHistory),
+            Context::Who => Some(Self::InWho),
             Context::Log => None,
             _ => Some(Self::InView),
         };

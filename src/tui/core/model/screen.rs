@@ -37,6 +37,8 @@ pub enum Screen {
     History(HistoryScreen),
     /// The processes of the pipeline.
     Processes(ProcessesScreen),
+    /// Where events come from.
+    Who(WhoScreen),
     /// The keys and commands.
     Help(Help),
 }
@@ -98,6 +100,10 @@ macro_rules! on_screen {
                 type $shown = $crate::model::screen::ProcessesScreen;
                 $result
             }
+            $crate::model::Screen::Who(_) => {
+                type $shown = $crate::model::screen::WhoScreen;
+                $result
+            }
             $crate::model::Screen::Help(_) => {
                 type $shown = $crate::model::screen::Help;
                 $result
@@ -153,6 +159,7 @@ shown! {
     Session => Session, Session;
     History => HistoryScreen, History;
     Processes => ProcessesScreen, Processes;
+    Who => WhoScreen, Who;
     Help => Help, Help;
 }
 
@@ -178,6 +185,10 @@ pub struct ProblemsScreen;
 /// The processes of the pipeline; the selection outlives the screen.
 #[derive(Debug)]
 pub struct ProcessesScreen;
+
+/// Where events come from; the selection outlives the screen.
+#[derive(Debug)]
+pub struct WhoScreen;
 
 /// Figures over time; the selection outlives the screen.
 #[derive(Debug)]

@@ -13,6 +13,7 @@
 //! - `trace`: the waterfall of a trace
 //! - `verify`: the results of dual-write verification
 //! - `visitors`: current visitors
+//! - `who`: where events come from
 
 mod batch;
 mod history;
@@ -27,6 +28,7 @@ mod session;
 mod trace;
 mod verify;
 mod visitors;
+mod who;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
