@@ -176,9 +176,8 @@ pub struct WhoRow {
 impl WhoView {
     /// The length of the span in seconds, as far as this process has counted it.
     pub fn seconds(&self) -> f64 {
-        let millis = self.from.zip(self.to).map_or(0, |(from, to)| {
-            to.epoch_millis().saturating_sub(from.epoch_millis())
-        });
+        let at = |time: Option<UtcMillis>| time.map_or(0, UtcMillis::epoch_millis);
+        let millis = at(self.to).saturating_sub(at(self.from));
         (millis as f64 / 1e3).max(1.0)
     }
 

@@ -12,7 +12,8 @@ use crate::tui::attach;
 use crate::websocket::server::{BROWSER, Server as WebSocketServer, Socket};
 
 /// Behind a proxy that says where visitors are.
-const BEHIND_PROXY: &str = "[http]\ntrusted_proxies = ['loopback']\nlocation_headers = 'cloudflare'";
+const BEHIND_PROXY: &str =
+    "[http]\ntrusted_proxies = ['loopback']\nlocation_headers = 'cloudflare'";
 
 fn counts(accepted: u64, refused: u64, failed: u64) -> WhoCounts {
     WhoCounts { accepted, refused, failed }

@@ -22,11 +22,8 @@ pub async fn read(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, R
         text.map_or(Ok(T::default()), |text| text.parse())
             .map_err(|problem| Refusal::field(name, problem))
     }
-    let wanted = WhoQuery {
-        by: named(head, "by")?,
-        span: named(head, "span")?,
-        sort: named(head, "sort")?,
-    };
+    let wanted =
+        WhoQuery { by: named(head, "by")?, span: named(head, "span")?, sort: named(head, "sort")? };
     let context = &peer.context;
     // One reader at a time: it may read the history.
     let _reading = context.histories.lock().await;

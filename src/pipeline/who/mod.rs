@@ -22,8 +22,8 @@ use thread_local::ThreadLocal;
 use bklit_wire::time::UtcMillis;
 use bklit_wire::who::{Dimension, WhoQuery, WhoView};
 pub use sketch::MAX_VALUES;
-use slots::{OUTCOMES, Slot, Slots};
 pub use slots::MAX_BYTES;
+use slots::{OUTCOMES, Slot, Slots};
 pub use traits::{TokenName, Traits};
 pub use view::answer;
 

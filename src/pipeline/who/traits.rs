@@ -8,8 +8,8 @@ use crate::refused::Found;
 use bklit_wire::event::{EventKind, Payload, QueuedEvent};
 use bklit_wire::who::Dimension;
 
-/// The longest value, in characters.
-pub const MAX_CHARS: usize = 200;
+/// The longest value, in bytes.
+pub const MAX_VALUE: usize = 200;
 
 /// A token, without its secret.
 #[derive(Clone, Copy, Debug, Default)]
@@ -127,10 +127,11 @@ fn page(url: &str) -> Cow<'_, str> {
     }
 }
 
-/// At most [`MAX_CHARS`] of a text.
+/// At most [`MAX_VALUE`] bytes of a text.
 pub fn cut(text: &str) -> &str {
-    if text.len() <= MAX_CHARS {
-        return text;
+    let mut end = text.len().min(MAX_VALUE);
+    while !text.is_char_boundary(end) {
+        end -= 1;
     }
-    text.char_indices().nth(MAX_CHARS).map_or(text, |(end, _)| &text[..end])
+    &text[..end]
 }

@@ -1,7 +1,7 @@
 //! The answer to a query.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,15 +72,17 @@ pub(super) fn view(
             }
         }
     }
-    let rows = counts.into_iter().map(|(value, counts)| WhoRow {
-        value: (**value).to_owned(),
-        name: names.get(value).filter(|_| query.by == Dimension::Token).map(|name| (**name).into()),
-        counts,
-        before: None,
-    });
-    view.rows = rows.collect();
+    let rows = counts.into_iter();
+    view.rows = rows
+        .map(|(value, counts)| WhoRow { value: (**value).into(), counts, ..WhoRow::default() })
+        .collect();
     if let Some(before) = before(slots.row(WhoSpan::Hour), query, at) {
         before.apply(&mut view);
+    }
+    if query.by == Dimension::Token {
+        for row in &mut view.rows {
+            row.name = names.get(&*row.value).map(|name| (**name).to_owned());
+        }
     }
     sort(&mut view);
     view.others = others(&view);
@@ -108,7 +110,7 @@ fn others(view: &WhoView) -> WhoCounts {
 
 /// Accepted events an hour earlier.
 struct Before {
-    accepted: HashMap<String, u64>,
+    accepted: BTreeMap<String, u64>,
     total: u64,
     seconds: f64,
     /// Whether what is not in `accepted` was not there at all.
@@ -116,13 +118,19 @@ struct Before {
 }
 
 impl Before {
-    fn apply(&self, view: &mut WhoView) {
+    /// Sets what was before, and adds the values that are no longer there.
+    fn apply(mut self, view: &mut WhoView) {
         view.before = Some(self.total as f64 / self.seconds);
-        let none = self.is_complete.then_some(0);
+        let none = self.is_complete.then_some(0.0);
         for row in &mut view.rows {
-            let before = self.accepted.get(&row.value).copied().or(none);
-            row.before = before.map(|accepted| accepted as f64 / self.seconds);
+            let before = self.accepted.remove(&row.value);
+            row.before = before.map(|accepted| accepted as f64 / self.seconds).or(none);
         }
+        view.rows.extend(self.accepted.into_iter().map(|(value, accepted)| WhoRow {
+            value,
+            before: Some(accepted as f64 / self.seconds),
+            ..WhoRow::default()
+        }));
     }
 }
 
@@ -143,7 +151,7 @@ fn before(row: &Row, query: WhoQuery, at: i64) -> Option<Before> {
     }
     let slots_long = numbers.end() - numbers.start() + 1;
     let seconds = (slots_long * row.length()) as f64 / 1e3;
-    let mut before = Before { accepted: HashMap::new(), total: 0, seconds, is_complete: true };
+    let mut before = Before { accepted: BTreeMap::new(), total: 0, seconds, is_complete: true };
     for slot in row.slots(numbers) {
         let sketch = slot.of(query.by, 0);
         before.total += sketch.total();
@@ -178,7 +186,7 @@ async fn projects_before(
         return None;
     }
     let seconds = (earlier.points.len() as i64 * MINUTE) as f64 / 1e3;
-    let mut before = Before { accepted: HashMap::new(), total: 0, seconds, is_complete: true };
+    let mut before = Before { accepted: BTreeMap::new(), total: 0, seconds, is_complete: true };
     for point in &earlier.points {
         before.total += point.totals.accepted;
         let mut named = 0;

@@ -133,7 +133,7 @@ fn title(model: &Model, width: u16) -> Vec<Segment> {
 /// What has to be known to understand the numbers.
 fn remarks(model: &Model) -> Vec<Segment> {
     let (theme, who) = (model.options.theme, &model.panels().who);
-    let mut says = vec![(format!("by {}", who.query().sort.as_str()), theme.dim())];
+    let mut says = vec![(format!("sorted by {}", who.query().sort.as_str()), theme.dim())];
     if let Some(why) = polled::error(&who.polled).filter(|_| who.polled.data().is_some()) {
         says.push((format!("no answer: {why}"), theme.error()));
     }
@@ -155,12 +155,12 @@ fn remarks(model: &Model) -> Vec<Segment> {
         }
         if view.others.sum() > 0 {
             let others = format::short_count(view.others.sum());
-            says.push((format!("{others} of others"), theme.dim()));
+            says.push((format!("others: {others}"), theme.dim()));
         }
         let missing = of_sort(view.query.sort, view.missing);
         if missing > 0 {
             let missing = format::short_count(missing);
-            says.push((format!("up to {missing} too low"), theme.dim()));
+            says.push((format!("counts up to {missing} too low"), theme.dim()));
         }
     }
     joined(says.into_iter().map(|(says, style)| vec![styled(says, style)]).collect(), theme)
