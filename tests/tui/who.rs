@@ -7,7 +7,7 @@ use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::time::UtcMillis;
 use bklit_wire::who::{Dimension, WhoCounts, WhoQuery, WhoRow, WhoSort, WhoSpan, WhoView};
 use crossterm::event::KeyCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::feed::{Console, NOON, busy, log};
 
@@ -221,7 +221,8 @@ fn each_value_leads_to_its_lines() {
         (Dimension::Country, "DE", "data.countryCode:DE", json!({ "countryCode": "DE" })),
     ] {
         let mut console = Console::new(120, 40);
-        let line = |nth, data| log(nth, Stage::Ingestion, Level::Info, "Event received", data);
+        let line =
+            |nth, data: &Value| log(nth, Stage::Ingestion, Level::Info, "Event received", data);
         let mut other = line(1, &json!({ "referrer": "r", "other": 1 }));
         other.message = "another".into();
         console.logs(vec![line(0, &found), other]);
