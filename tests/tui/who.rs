@@ -76,6 +76,7 @@ fn assert_says(console: &Console, says: &str) {
     assert!(console.screen().contains(says), "{says:?} is not in:\n{}", console.screen());
 }
 
+#[track_caller]
 fn requested(effect: Option<Effect>) -> WhoQuery {
     match effect {
         Some(Effect::Ask(Request::Who(query))) => query,
@@ -150,8 +151,11 @@ fn keys_change_what_is_requested() {
     // What was chosen stays when the view is closed.
     console.keys("q");
     console.keys(":who");
-    let query = requested(console.code(KeyCode::Enter));
-    assert_eq!(query, WhoQuery { span: WhoSpan::TenMinutes, ..default });
+    console.code(KeyCode::Enter);
+    assert!(matches!(console.model.screen(), Screen::Who(_)));
+    let query = WhoQuery { span: WhoSpan::TenMinutes, ..default };
+    assert_eq!(console.model.panels().who.query(), query);
+    assert_eq!(requested(console.tick(70)), query, "the last answer was lost");
 }
 
 #[test]

@@ -27,6 +27,8 @@ const PERCENT: usize = 4;
 const COUNT: usize = 7;
 /// The width of a view from which all dimensions are named.
 const NAMED_MIN_WIDTH: u16 = 78;
+/// The width from which the title has a span in words.
+const WORDS_MIN_WIDTH: u16 = 90;
 /// A rate that has changed by this factor or more is marked.
 const MUCH: f64 = 2.0;
 /// Unless it stands for fewer events than this.
@@ -110,16 +112,17 @@ fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     }
 }
 
-/// `who · last 1 min · by ‹project› token …`
+/// `who · last 10 min · by ‹project› token …`
 fn title(model: &Model, width: u16) -> Vec<Segment> {
     let (theme, query) = (model.options.theme, model.panels().who.query());
     let span = match query.span {
-        WhoSpan::Minute => "1 min",
-        WhoSpan::TenMinutes => "10 min",
-        WhoSpan::Hour => "1 h",
+        WhoSpan::Minute => "last 1 min · by",
+        WhoSpan::TenMinutes => "last 10 min · by",
+        WhoSpan::Hour => "last 1 h · by",
     };
-    let mut title =
-        vec![styled("who", theme.strong()), styled(format!(" · {span} · by"), theme.dim())];
+    let is_short = (NAMED_MIN_WIDTH..WORDS_MIN_WIDTH).contains(&width);
+    let span = if is_short { format!("{} ·", query.span.as_str()) } else { span.to_owned() };
+    let mut title = vec![styled("who", theme.strong()), styled(format!(" · {span}"), theme.dim())];
     for by in Dimension::ALL {
         if by == query.by {
             title.push(styled(format!(" ‹{}›", by.as_str()), theme.key()));
@@ -331,7 +334,7 @@ mod tests {
         let said = |rate, before| change(rate, Some(before), 60.0);
         assert_eq!(said(400.0, 10.5), ("×38 ▲".to_owned(), true));
         assert_eq!(said(50.0, 50.0), ("×1.0".to_owned(), false));
-        assert_eq!(said(1.0, 4.0), ("×0.3 ▼".to_owned(), true));
+        assert_eq!(said(1.0, 4.1), ("×0.2 ▼".to_owned(), true));
         assert_eq!(said(0.1, 0.02), ("×5.0".to_owned(), false), "six events");
         assert_eq!(said(0.0, 4.0), ("gone ▼".to_owned(), true));
         assert_eq!(said(0.01, 4.0), ("<×0.1 ▼".to_owned(), true));
