@@ -142,6 +142,7 @@ impl Pipeline {
             store: self.store.clone(),
             presence: self.presence.clone(),
             debug_bus: Arc::clone(&self.debug_bus),
+            metrics: Some(self.metrics()),
             history: Arc::clone(&self.history),
             queries: Queries::default(),
             log_change: Arc::new(log_change),

@@ -41,6 +41,7 @@ impl WatchedRedis {
             store,
             presence: Some(presence),
             debug_bus: Arc::clone(&bus),
+            metrics: None,
             history: Arc::new(FigureHistory::of_others(figures)),
             queries: Queries::default(),
             log_change: Arc::new(log_change),

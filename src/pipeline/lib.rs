@@ -49,4 +49,5 @@ pub mod throttle;
 pub mod time_bounds;
 pub mod verify;
 pub mod websocket;
+pub mod who;
 pub mod worker;

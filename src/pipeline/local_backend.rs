@@ -6,12 +6,14 @@ use async_trait::async_trait;
 
 use crate::event_lookup::{self, Sources};
 use crate::history::FigureHistory;
+use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::queue::{Queue, api};
 use crate::session_lookup;
 use crate::sql::{self, Queries};
 use crate::store::Store;
 use crate::store::live_view::{NO_STORE, live_view, visitors_only};
+use crate::who;
 use bklit_wire::backend::{Backend, Change};
 use bklit_wire::debug_bus::DebugBus;
 use bklit_wire::event_lookup::EventTrace;
@@ -22,6 +24,7 @@ use bklit_wire::queue::{BatchView, EditRequest, Edited, FailedPage, QueueView};
 use bklit_wire::session_lookup::SessionTrace;
 use bklit_wire::sql::{SqlAnswer, SqlRequest, SqlSchema};
 use bklit_wire::time::UtcMillis;
+use bklit_wire::who::{WhoQuery, WhoView};
 
 /// Logs a change in the pipeline's log: what was done, with how many events.
 pub type LogChange = Arc<dyn Fn(&'static str, u64) + Send + Sync>;
@@ -36,6 +39,8 @@ pub struct LocalBackend {
     pub presence: Option<Arc<dyn Presence>>,
     /// The debug history.
     pub debug_bus: Arc<dyn DebugBus>,
+    /// What this process counts; `None` if it only reads what others share.
+    pub metrics: Option<Arc<Metrics>>,
     /// The history of figures.
     pub history: Arc<FigureHistory>,
     /// The queries that are running.
@@ -117,5 +122,11 @@ impl Backend for LocalBackend {
 
     async fn sql_schema(&self) -> Result<SqlSchema, String> {
         sql::schema(self.store.as_deref()).await.map_err(|error| error.to_string())
+    }
+
+    async fn who(&self, query: WhoQuery) -> Result<WhoView, String> {
+        let metrics = self.metrics.as_deref();
+        let metrics = metrics.ok_or("a Redis has no such figures; attach to a process")?;
+        Ok(who::answer(metrics, Some(&self.history), query).await)
     }
 }

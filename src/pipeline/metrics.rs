@@ -49,6 +49,7 @@ pub use verification::{Outcome, VerificationFigures};
 
 use crate::intake::filters::Verdict;
 use crate::throttle::Limit;
+use crate::who::Who;
 use filters::FilterFigures;
 use health::PartHealth;
 use labels::{ChangeLabel, KindLabel, LimitLabel, StageLabel, StatusLabel, StepLabel};
@@ -93,6 +94,7 @@ pub struct Metrics {
     over_limits: [Counter; Limit::ALL.len()],
     verify: VerificationFigures,
     refusals: RefusalFigures,
+    who: Who,
     /// The store that this process writes, if any.
     store: OnceLock<&'static str>,
     /// Where and what this process is, once it is known.
@@ -151,6 +153,7 @@ impl Metrics {
             over_limits: Default::default(),
             verify: VerificationFigures::default(),
             refusals: RefusalFigures::default(),
+            who: Who::new(UtcMillis::now()),
             store: OnceLock::new(),
             about: OnceLock::new(),
             alarm_depth: AtomicU64::new(0),
@@ -322,6 +325,7 @@ impl Metrics {
     /// The gauges since the last call.
     pub fn take_gauges(&self) -> Gauges {
         let since = std::mem::replace(&mut *lock(&self.since), Instant::now());
+        self.who.take(UtcMillis::now());
         let accept_to_stored =
             std::mem::replace(&mut *lock(&self.accept_to_stored), Latencies::histogram());
         let accepted = self.accepted.swap(0, Relaxed);

@@ -19,6 +19,7 @@ use bklit_wire::refused::RefusedView;
 use bklit_wire::session_lookup::SessionTrace;
 use bklit_wire::sql::{SqlAnswer, SqlRequest, SqlSchema, StopSql, StoppedSql};
 use bklit_wire::time::UtcMillis;
+use bklit_wire::who::{WhoQuery, WhoView};
 
 /// Maximum bytes of a response that are read; even a page of large events is smaller.
 const MAX_RESPONSE: usize = 64 * 1024 * 1024;
@@ -228,5 +229,11 @@ impl Backend for RemoteBackend {
 
     async fn sql_schema(&self) -> Result<SqlSchema, String> {
         self.get("/api/sql/schema").await
+    }
+
+    async fn who(&self, query: WhoQuery) -> Result<WhoView, String> {
+        let WhoQuery { by, span, sort } = query;
+        let (by, span, sort) = (by.as_str(), span.as_str(), sort.as_str());
+        self.get(&format!("/api/who?by={by}&span={span}&sort={sort}")).await
     }
 }

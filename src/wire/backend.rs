@@ -9,6 +9,7 @@ use crate::pause::PauseRequest;
 use crate::queue::{BatchView, EditRequest, Edited, FailedPage, QueueView};
 use crate::session_lookup::SessionTrace;
 use crate::sql::{SqlAnswer, SqlSchema};
+use crate::who::{WhoQuery, WhoView};
 
 /// What to do with failed events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,4 +97,10 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// Why they could not be read.
     async fn sql_schema(&self) -> Result<SqlSchema, String>;
+
+    /// Where the events of the process come from.
+    ///
+    /// # Errors
+    /// Why it could not be queried.
+    async fn who(&self, query: WhoQuery) -> Result<WhoView, String>;
 }

@@ -29,6 +29,7 @@
 //! - `text`: untrusted text made safe for terminals
 //! - `time`: timestamps
 //! - `verification`: messages of dual-write verification
+//! - `who`: the JSON of `GET /api/who`
 
 pub mod backend;
 pub mod debug_bus;
@@ -58,3 +59,4 @@ pub mod table;
 pub mod text;
 pub mod time;
 pub mod verification;
+pub mod who;

@@ -14,7 +14,7 @@ async fn read(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
     answer
 }
 
-const READS: [&str; 8] = [
+const READS: [&str; 9] = [
     "/metrics",
     "/api/debug-stream",
     "/api/debug-stream?projectId=p",
@@ -23,6 +23,7 @@ const READS: [&str; 8] = [
     "/api/queue/batch?id=batch",
     "/api/event?id=evt_1",
     "/api/session?id=s_1",
+    "/api/who",
 ];
 
 #[tokio::test]

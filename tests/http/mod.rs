@@ -24,3 +24,4 @@ mod sql;
 mod throttle;
 pub mod tls;
 mod tracker;
+mod who;

@@ -92,7 +92,7 @@ async fn a_refused_message_names_the_visitor() {
             (&line.data["sessionId"], &line.data["url"]),
             (&json!(session), &json!(SHOWN_PAGE))
         );
-        assert!(line.data["token"].as_str().unwrap().starts_with("bk_live_"), "{line:?}");
+        assert!(line.data["token"].as_str().unwrap().starts_with("tok_"), "{line:?}");
         assert!(!format!("{line:?}").contains(&server.ingest), "{line:?}");
     }
     drop(socket);

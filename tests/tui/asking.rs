@@ -116,7 +116,7 @@ fn the_lines_from_before_are_there_at_the_start() {
     assert_eq!(pty.wait_for_exit(), Ok(0));
 }
 
-pub(super) fn attach(daemon: &Daemon, arguments: &[&str]) -> (Pty, tempfile::TempDir) {
+pub fn attach(daemon: &Daemon, arguments: &[&str]) -> (Pty, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(PROGRAM, dir.path());
     command.args(["attach", &daemon.url(""), "--data-dir", dir.path().to_str().unwrap()]);

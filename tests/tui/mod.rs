@@ -28,4 +28,7 @@ mod terminal;
 mod timeline;
 mod traces;
 mod views;
+mod who;
 mod wrapping;
+
+pub use asking::attach;

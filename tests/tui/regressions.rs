@@ -200,6 +200,12 @@ fn prepare(console: &mut Console, context: Context, action: Action) {
                 _ => {}
             }
         }
+        Context::Who => {
+            super::who::open(console);
+            (0..20).for_each(|_| {
+                console.keys("j");
+            });
+        }
         Context::Verify => {
             super::views::mismatches(console, 60);
             console.keys("V");

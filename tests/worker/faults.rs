@@ -9,6 +9,8 @@ use bklit_pipeline::worker::WorkerSettings;
 use bklit_tui::config::Settings;
 use bklit_wire::debug_log::Level;
 use bklit_wire::gauges::Health;
+use bklit_wire::time::UtcMillis;
+use bklit_wire::who::{Dimension, WhoCounts, WhoQuery};
 use tokio::time::Instant;
 
 use super::store::POISON;
@@ -70,6 +72,10 @@ async fn one_bad_event_in_ten_thousand_fails_alone() {
     let failures = bench.queue.failures();
     assert_eq!(failures.len(), 1);
     assert!(failures[0].0.contains("\"evt_06789\"") && failures[0].1 == POISON, "{failures:?}");
+    let query = WhoQuery { by: Dimension::Type, ..WhoQuery::default() };
+    let who = bench.metrics.who().view(query, UtcMillis::now());
+    let failed = WhoCounts { failed: 1, ..WhoCounts::default() };
+    assert_eq!((who.total, who.rows[0].counts, &*who.rows[0].value), (failed, failed, "pageview"));
 
     // Halving: about twice the logarithm, not ten thousand tries; ids tell where a part is from.
     let batches = bench.store.batches();

@@ -23,6 +23,7 @@
 //! - `sql_api`: `/api/sql…`
 //! - `status`: `GET /health` and `GET /metrics`
 //! - `tracker`: `GET /tracker.js`
+//! - `who_api`: `GET /api/who`
 
 mod batch;
 mod body;
@@ -46,6 +47,7 @@ mod settings;
 mod sql_api;
 mod status;
 mod tracker;
+mod who_api;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

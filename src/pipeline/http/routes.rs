@@ -18,7 +18,7 @@ use super::{
     Arrival, Peer, batch, cors, debug_stream, event_api, history_api, live_view, playground,
     queue_api,
 };
-use super::{ready, refused_api, sql_api, status, tracker};
+use super::{ready, refused_api, sql_api, status, tracker, who_api};
 use crate::auth::Denied;
 use crate::roles::Role;
 use crate::server::access::{authorize, authorize_change, query};
@@ -56,6 +56,7 @@ enum Handler {
     History,
     Failed,
     Refused,
+    Who,
     Change(Change),
     Edit,
     Pause,
@@ -117,6 +118,7 @@ pub const ROUTES: &[Route] = &[
     route("/api/history", GET, Access::Reader, Handler::History),
     route("/api/queue/failed", GET, Access::Reader, Handler::Failed),
     route("/api/refused", GET, Access::Reader, Handler::Refused),
+    route("/api/who", GET, Access::Reader, Handler::Who),
     route("/api/queue/pause", POST, Access::Admin, Handler::Pause),
     route("/api/queue/failed/retry", POST, Access::Admin, Handler::Change(Change::Retry)),
     route("/api/queue/failed/delete", POST, Access::Admin, Handler::Change(Change::Delete)),
@@ -211,6 +213,7 @@ async fn dispatch(
         Handler::History => history_api::read(peer, &head).await,
         Handler::Failed => queue_api::failed(peer, &head).await,
         Handler::Refused => refused_api::list(peer, &head),
+        Handler::Who => who_api::read(peer, &head).await,
         Handler::Change(change) => queue_api::change(peer, change, &head, body).await,
         Handler::Edit => queue_api::edit(peer, &head, body).await,
         Handler::Pause => queue_api::pause(peer, &head, body).await,

@@ -7,7 +7,6 @@ use bklit_wire::debug_log::Stage;
 use bklit_wire::event::{CustomEvent, EventKind, PageView, Payload, QueuedEvent, SessionEnd};
 use bklit_wire::lenient::Typed;
 use bklit_wire::time::UtcMillis;
-use hyper::HeaderMap;
 use serde::de::DeserializeOwned;
 
 use super::changes::Changes;
@@ -19,6 +18,7 @@ use crate::repeated::Repeated;
 use crate::server::access::site;
 use crate::telemetry::Data;
 use crate::throttle::{Admission, EndOf, SessionMark, Throttled};
+use crate::who::Traits;
 
 /// A valid event, completed and repaired.
 struct Checked {
@@ -66,7 +66,7 @@ impl Intake {
         };
         let pushing = Instant::now();
         let pushed = self.queue.push(ready.item.clone()).await;
-        self.finish(ready, pushed, pushing.elapsed())
+        self.finish(ready, pushed, pushing.elapsed(), sender)
     }
 
     /// Like [`Intake::accept`], for several events of one sender that are queued together. What is an
@@ -105,7 +105,7 @@ impl Intake {
             };
             let missing = || Err(QueueError::Unavailable("no result of the push".to_owned()));
             let pushed = pushed.next().unwrap_or_else(missing);
-            self.finish(ready, pushed, took).map_err(E::from)
+            self.finish(ready, pushed, took, sender).map_err(E::from)
         };
         prepared.into_iter().map(|prepared| prepared.and_then(&mut finish)).collect()
     }
@@ -213,7 +213,7 @@ impl Intake {
         let Checked { payload, changes, left_out, verdict, .. } = checked;
         changes.count(self.log.metrics());
         let data = || {
-            let mut data = details(payload, sender.headers);
+            let mut data = details(payload, sender);
             changes.describe(&mut data);
             if !left_out.is_empty() {
                 data.insert("leftOut".to_owned(), left_out.clone().into());
@@ -246,7 +246,7 @@ impl Intake {
         let id = client_id.unwrap_or_else(QueuedEvent::new_id);
         let step = self.log.step(Stage::Ingestion).event(&id).project(project);
         step.took(sender.began.elapsed()).info("Event dropped by a filter", || {
-            let mut data = details(&checked.payload, sender.headers);
+            let mut data = details(&checked.payload, sender);
             data.extend(checked.verdict.map(|it| ("filter".to_owned(), it.rule.as_str().into())));
             data
         });
@@ -277,6 +277,7 @@ impl Intake {
         ready: Ready,
         pushed: Result<Pushed, QueueError>,
         took: Duration,
+        sender: Sender<'_>,
     ) -> Result<String, Rejected> {
         let event = &ready.item.event;
         let step = self.log.step(Stage::Queue).event(&event.id).project(&event.project_id);
@@ -284,6 +285,7 @@ impl Intake {
         match pushed {
             Ok(pushed) => {
                 self.log.metrics().accepted(&event.project_id);
+                self.log.metrics().who().accepted(|| Traits::sent(event, sender));
                 if pushed == Pushed::Queued {
                     ready.admission.into_iter().for_each(Admission::queued);
                     ready.session.into_iter().for_each(|session| self.throttle.saw(session));
@@ -340,8 +342,8 @@ fn queued_message(pushed: Pushed) -> &'static str {
     }
 }
 
-/// The fields of an event that a debug line shows.
-fn details(payload: &Payload, headers: &HeaderMap) -> Data {
+/// The fields of an event that a debug line shows, and its sender.
+fn details(payload: &Payload, sender: Sender<'_>) -> Data {
     let mut data = Data::new();
     let mut show = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
@@ -356,7 +358,7 @@ fn details(payload: &Payload, headers: &HeaderMap) -> Data {
             show("title", view.title.as_deref());
             show("referrer", view.referrer.as_deref());
             show("countryCode", view.country_code.as_deref());
-            if let Some(Device { form, browser, os }) = enrich::device(view, headers) {
+            if let Some(Device { form, browser, os }) = enrich::device(view, sender.headers) {
                 show("browser", browser);
                 show("os", os);
                 show("device", Some(form.as_str()));
@@ -368,5 +370,7 @@ fn details(payload: &Payload, headers: &HeaderMap) -> Data {
         }
         Payload::SessionEnd(end) => show("reason", end.reason.as_deref()),
     }
+    show("peer", sender.visitor.shown_ip());
+    show("token", sender.token.map(|token| &*token.id));
     data
 }

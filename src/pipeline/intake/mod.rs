@@ -40,6 +40,7 @@ use crate::refused::{Found, Refusals, Refused, RefusedSettings};
 use crate::telemetry::Telemetry;
 use crate::throttle::{LimitSettings, Throttle};
 use crate::verify::BaselineSender;
+use crate::who::Traits;
 
 pub use accept::parse;
 pub use clock::without_skew;
@@ -128,10 +129,16 @@ impl Intake {
 
     /// Counts and keeps something that was refused by either server. Returns what is known of it.
     pub fn refuse(&self, refused: Refused<'_>) -> Found {
+        let metrics = self.log.metrics();
         if let Some(project) = refused.project.filter(|_| !refused.is_stranger) {
-            self.log.metrics().refused_of(project);
+            metrics.refused_of(project);
         }
-        self.refusals.add(refused, self.log.metrics())
+        let (client, address, kind) = (refused.client, refused.peer.clone(), refused.kind);
+        let found = self.refusals.add(refused, metrics);
+        metrics.who().refused(|| {
+            Traits::refused(&found, address.as_deref(), kind, self.visitors.country(client))
+        });
+        found
     }
 
     /// What was refused.

@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 use thread_local::ThreadLocal;
 
 use super::{Metrics, lock};
+use crate::who::Who;
 use bklit_wire::history::ProjectTotals;
 
 /// The most projects that a thread counts separately in a second. Events of further ones count only
@@ -50,6 +51,11 @@ impl ProjectFigures {
 }
 
 impl Metrics {
+    /// Where events come from.
+    pub fn who(&self) -> &Who {
+        &self.who
+    }
+
     /// Counts an accepted event of a project.
     pub fn accepted(&self, project: &str) {
         self.accepted.fetch_add(1, Relaxed);

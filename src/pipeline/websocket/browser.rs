@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::header::{HeaderName, HeaderValue, ORIGIN, REFERER, USER_AGENT};
-use hyper::http::request::Parts;
-use hyper::{Request, StatusCode};
+use hyper::StatusCode;
+use hyper::header::{HeaderValue, ORIGIN, REFERER};
 use tokio_tungstenite::tungstenite::Error;
 
-use super::disconnect_grace::Left;
+use super::disconnect_grace::{Left, brief};
 use super::handshake::Kind;
 use super::message::{FromBrowser, ToClient};
 use super::sessions::Member;
@@ -53,26 +52,12 @@ fn session(guest: &Guest) -> Result<SessionKey, Rejection> {
     Ok(SessionKey { project_id: field("projectId")?, session_id: field("sessionId")? })
 }
 
-/// A copy of the parts of the request that are needed after the socket is closed, without the buffer
-/// that the request was read into.
-fn brief(head: &Parts) -> Parts {
-    let (mut brief, ()) = Request::new(()).into_parts();
-    let privacy = ["dnt", "sec-gpc"].map(HeaderName::from_static);
-    for name in [ORIGIN, REFERER, USER_AGENT].into_iter().chain(privacy) {
-        let value = head.headers.get(&name).map(|value| HeaderValue::from_bytes(value.as_bytes()));
-        if let Some(Ok(value)) = value {
-            brief.headers.insert(name, value);
-        }
-    }
-    brief
-}
-
 struct Browser {
     guest: Guest,
     socket: Socket,
     session: SessionKey,
-    /// The last valid API key.
-    token: Option<Secret>,
+    /// The last valid API key, and its token.
+    token: Option<(Secret, Arc<TokenRecord>)>,
     /// Set once there is a valid API key.
     member: Option<Member>,
     accepted: u64,
@@ -295,7 +280,8 @@ impl Browser {
         api_key: Option<&str>,
     ) -> Result<Option<Arc<TokenRecord>>, Problem> {
         let sent = api_key.map(|key| Secret::parse(key).ok_or(Denied::Unknown)).transpose()?;
-        let secret = sent.as_ref().or(self.token.as_ref()).ok_or(Problem::NoKey)?;
+        let last = self.token.as_ref().map(|(secret, _)| secret);
+        let secret = sent.as_ref().or(last).ok_or(Problem::NoKey)?;
         let context = &self.guest.context;
         let authenticator = context.intake.authenticator();
         let identified = authenticator.identify_from(self.guest.visitor.ip(), secret.expose());
@@ -305,7 +291,8 @@ impl Browser {
         let token = token?;
         let site = site(&self.guest.head.headers);
         token.allow_ingest(&self.session.project_id, site, authenticator.domain_rules())?;
-        self.token = sent.or_else(|| self.token.take());
+        let secret = sent.or_else(|| Some(self.token.take()?.0));
+        self.token = secret.map(|secret| (secret, Arc::clone(&token)));
         if self.member.is_none() {
             self.member = Some(context.sessions.join(self.session.clone()));
             self.guest.connection.keep();
@@ -349,7 +336,7 @@ impl Browser {
     fn leave(self) {
         let heard = self.socket.last_heard();
         let left = self.member.and_then(|member| Member::leave(member, heard));
-        let (Some(absence), Some(secret)) = (left, self.token) else { return };
+        let (Some(absence), Some((secret, _))) = (left, self.token) else { return };
         let context = Arc::clone(&self.guest.context);
         let Self { mut guest, session, .. } = self;
         guest.head = brief(&guest.head);
@@ -375,12 +362,15 @@ impl Browser {
         let Guest { head, visitor, context, .. } = &self.guest;
         let kinds = [EventKind::Pageview, EventKind::Event, EventKind::SessionEnd];
         let sent = message.and_then(|message| FromBrowser::parse(message).ok()?.secret());
+        let valid = self.token.as_ref().filter(|(secret, _)| {
+            sent.as_ref().is_none_or(|sent| sent.expose() == secret.expose())
+        });
         let page = head.headers.get(REFERER).or_else(|| head.headers.get(ORIGIN));
         context.intake.refuse(Refused {
             why,
             project: Some(&self.session.project_id),
             is_stranger: self.token.is_none(),
-            token: sent.as_ref().or(self.token.as_ref()).map(Secret::prefix),
+            token: valid.map(|(_, token)| &*token.id).or(sent.as_ref().map(Secret::prefix)),
             page: page.map(HeaderValue::as_bytes),
             path: "websocket",
             client: visitor.ip(),

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper::Request;
+use hyper::header::{HeaderName, HeaderValue, ORIGIN, REFERER, USER_AGENT};
+use hyper::http::request::Parts;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -68,6 +71,20 @@ async fn has_expired(
         () = session.reconnected() => false,
         () = tokio::time::sleep(grace) => true,
     }
+}
+
+/// A copy of the parts of the request that are needed after the socket is closed, without the buffer
+/// that the request was read into.
+pub fn brief(head: &Parts) -> Parts {
+    let (mut brief, ()) = Request::new(()).into_parts();
+    let privacy = ["dnt", "sec-gpc"].map(HeaderName::from_static);
+    for name in [ORIGIN, REFERER, USER_AGENT].into_iter().chain(privacy) {
+        let value = head.headers.get(&name).map(|value| HeaderValue::from_bytes(value.as_bytes()));
+        if let Some(Ok(value)) = value {
+            brief.headers.insert(name, value);
+        }
+    }
+    brief
 }
 
 /// What is needed to end the session of a disconnected browser.

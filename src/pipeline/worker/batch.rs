@@ -14,6 +14,7 @@ use super::stop::Stop;
 use super::{WorkerContext, definitions, details, in_time, unverified};
 use crate::metrics::Part;
 use crate::queue::{ClaimId, QueueError, Rejected};
+use crate::who::Traits;
 use bklit_net::backoff::Backoff;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::event::{EventKind, QueuedEvent};
@@ -174,6 +175,7 @@ fn log_processing(
     }
     log_incomplete(context, id, items);
     for rejected in garbage {
+        context.log.metrics().who().failed(Traits::default);
         context.log.step(Stage::Worker).error("Not an event, moved to the failed queue", || {
             details(json!({ "batchId": id.batch, "reason": rejected.reason }))
         });

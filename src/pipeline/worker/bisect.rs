@@ -17,6 +17,7 @@ use super::{WorkerContext, details};
 use crate::metrics::Part as Component;
 use crate::queue::{ClaimId, Rejected};
 use crate::store::{Batch, Inserted, StoreError};
+use crate::who::Traits;
 use bklit_net::backoff::Backoff;
 use bklit_net::timeout::no_response;
 use bklit_wire::debug_log::{Level, Stage};
@@ -187,6 +188,7 @@ fn log_known(context: &WorkerContext, batch: &Batch, known: &[usize]) {
 fn log_refused(context: &WorkerContext, alone: &Batch, reason: &str, took: Duration) {
     context.log.metrics().store_failed(reason);
     for event in alone.events.iter() {
+        context.log.metrics().who().failed(|| Traits::of(event));
         let step = context.log.step(Stage::Clickhouse).event(&event.id).project(&event.project_id);
         step.took(took).error("Event refused by the store, moved to the failed queue", || {
             details(json!({ "batchId": alone.id, "reason": reason }))

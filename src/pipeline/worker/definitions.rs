@@ -13,6 +13,7 @@ use super::{WorkerContext, details};
 use crate::definitions::DefinitionName;
 use crate::metrics::Part;
 use crate::queue::Rejected;
+use crate::who::Traits;
 use bklit_net::backoff::Backoff;
 use bklit_net::timeout::no_response;
 use bklit_wire::debug_log::Stage;
@@ -45,6 +46,7 @@ pub(super) async fn resolve(
             "no event definition \"{}\" in project \"{}\"; create it in Bklit and retry",
             name.tracking_id, name.project_id
         );
+        context.log.metrics().who().failed(|| Traits::of(&item.event));
         let step = context.log.step(Stage::Worker);
         let step = step.event(&item.event.id).project(&item.event.project_id);
         step.error("Event without a definition, moved to the failed queue", || {

@@ -22,7 +22,7 @@ const CHANGE_WAIT: Duration = Duration::from_secs(30);
 /// The timeout of a query: the store ends it earlier.
 const SQL_WAIT: Duration = TIME_LIMIT.saturating_add(Duration::from_secs(5));
 /// The number of kinds of requests.
-const KINDS: usize = 13;
+const KINDS: usize = 14;
 /// The kind of [`Request::Sql`].
 const SQL: usize = 11;
 /// The reason given when the source has no API, only a stream.
@@ -59,6 +59,7 @@ fn kind(request: &Request) -> usize {
         Request::Edit(..) => 10,
         Request::Sql { .. } => SQL,
         Request::SqlSchema => 12,
+        Request::Who(_) => 13,
     }
 }
 
@@ -89,6 +90,7 @@ fn failure(request: &Request) -> Failure {
         Request::Live => Box::new(|reason| Answer::Live(Err(reason))),
         Request::History(_) => Box::new(|reason| Answer::History(Err(reason))),
         Request::Bars(_) => Box::new(|reason| Answer::Bars(Err(reason))),
+        Request::Who(_) => Box::new(|reason| Answer::Who(Err(reason))),
         Request::Pause { part, paused, .. } => {
             let (part, paused) = (*part, *paused);
             Box::new(move |reason| Answer::Paused(part, paused, Err(reason)))
@@ -119,6 +121,7 @@ impl Tasks {
                 | Request::Session { .. }
                 | Request::CheckEdit(_)
                 | Request::Sql { .. }
+                | Request::Who(_)
         );
         if let (Some((task, _)), true) = (&place, is_latest) {
             // For these the latest counts: the reader has moved on.
@@ -183,6 +186,7 @@ async fn answer(context: Context, request: Request) -> Answer {
         | Request::History(_)
         | Request::Bars(_)
         | Request::CheckEdit(_)
+        | Request::Who(_)
         | Request::Pause { .. } => ANSWER_WAIT,
         Request::Sql { .. } | Request::SqlSchema => SQL_WAIT,
         Request::Change(..) | Request::Edit(..) => CHANGE_WAIT,
@@ -218,6 +222,7 @@ async fn carry_out(context: Context, request: Request) -> Answer {
         Request::Live => Answer::Live(backend.live().await),
         Request::History(query) => Answer::History(history(backend, query).await.map(Box::new)),
         Request::Bars(query) => Answer::Bars(backend.history(query).await),
+        Request::Who(query) => Answer::Who(backend.who(query).await),
         Request::Sql { number, query } => Answer::Sql(number, backend.sql(&query).await),
         Request::SqlSchema => Answer::SqlSchema(backend.sql_schema().await),
         Request::Pause { part, paused, reason } => {

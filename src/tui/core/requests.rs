@@ -8,6 +8,7 @@ use bklit_wire::pause::Pausable;
 use bklit_wire::queue::{BatchView, Edit, Edited, FailedView, QueueView};
 use bklit_wire::session_lookup::SessionTrace;
 use bklit_wire::sql::{SqlAnswer, SqlSchema};
+use bklit_wire::who::{WhoQuery, WhoView};
 
 /// A request of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub enum Request {
     History(HistoryQuery),
     /// The history of figures for the bars next to the figures.
     Bars(HistoryQuery),
+    /// Where events come from.
+    Who(WhoQuery),
     /// Pause or resume a part of the pipeline.
     Pause {
         /// The part.
@@ -83,6 +86,8 @@ pub enum Answer {
     History(Result<Box<HistoryWindow>, String>),
     /// Of [`Request::Bars`].
     Bars(Result<History, String>),
+    /// Of [`Request::Who`].
+    Who(Result<WhoView, String>),
     /// Of [`Request::Pause`], with what was requested.
     Paused(Pausable, bool, Result<(), String>),
     /// Of [`Request::Sql`], with its number.

@@ -107,6 +107,11 @@ impl Visitors {
         self.privacy.text(ip)
     }
 
+    /// The code of the country that the database has for an address.
+    pub fn country(&self, ip: IpAddr) -> Option<String> {
+        self.database.as_ref()?.lookup(ip).country_code
+    }
+
     /// The kind of device that sends this user agent.
     pub fn form_of(&self, user_agent: &str) -> Form {
         let meaning = self.forms.meaning(user_agent, |text| Device::of(text).form as u8);

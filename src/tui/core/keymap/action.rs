@@ -103,6 +103,8 @@ pub enum Action {
     Timeline,
     /// Show the selected time in the log.
     ShowTime,
+    /// Show where events come from.
+    Who,
     /// Select an earlier time.
     Earlier,
     /// Select a later time.

@@ -41,6 +41,8 @@ pub enum Context {
     SqlRow,
     /// The query being typed.
     SqlInput,
+    /// Where events come from.
+    Who,
     /// A text field.
     Field,
     /// A prompt for a letter.
@@ -51,7 +53,7 @@ pub enum Context {
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Log,
         Self::Timeline,
         Self::Detail,
@@ -71,6 +73,7 @@ impl Context {
         Self::Sql,
         Self::SqlRow,
         Self::SqlInput,
+        Self::Who,
         Self::Field,
         Self::Letter,
         Self::Palette,
@@ -98,6 +101,7 @@ impl Context {
             Self::Sql => "sql",
             Self::SqlRow => "row",
             Self::SqlInput => "query",
+            Self::Who => "who",
             Self::Field => "text field",
             Self::Letter => "letter",
             Self::Palette => "command",

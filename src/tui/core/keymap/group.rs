@@ -33,6 +33,8 @@ pub enum Group {
     InHistory,
     /// Queries on the store.
     InSql,
+    /// Where events come from.
+    InWho,
     /// The list of projects.
     InList,
     /// Text fields.
@@ -43,7 +45,7 @@ pub enum Group {
 
 impl Group {
     /// All of them, those for the log first.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Move,
         Self::Find,
         Self::Show,
@@ -58,6 +60,7 @@ impl Group {
         Self::InProblems,
         Self::InHistory,
         Self::InSql,
+        Self::InWho,
         Self::InList,
         Self::InField,
         Self::InCommand,
@@ -71,7 +74,7 @@ impl Group {
             Self::Show => "Stages and levels",
             Self::Line => "The selected line",
             Self::Panes => "Panes",
-            Self::Views => "Problems, queue, live, verify, history, processes, SQL",
+            Self::Views => "Problems, queue, live, verify, history, processes, who, SQL",
             Self::Console => "Console",
             Self::Replay => "In a replay, beside pause",
             Self::InTimeline => "In the timeline",
@@ -80,6 +83,7 @@ impl Group {
             Self::InProblems => "In the problems' view",
             Self::InHistory => "In the history",
             Self::InSql => "In SQL",
+            Self::InWho => "In the who view",
             Self::InList => "In the list of projects",
             Self::InField => "In a text field",
             Self::InCommand => "In a command",
@@ -101,6 +105,7 @@ impl Group {
             Context::Problems => Some(Self::InProblems),
             Context::History => Some(Self::InHistory),
             Context::Sql | Context::SqlRow | Context::SqlInput => Some(Self::InSql),
+            Context::Who => Some(Self::InWho),
             Context::Log => None,
             Context::Timeline => Some(Self::InTimeline),
             _ => Some(Self::InView),

@@ -25,6 +25,7 @@ const BATCH: Contexts = Contexts::of(&[Context::Batch]);
 const LIVE: Contexts = Contexts::of(&[Context::Live]);
 const PROBLEMS: Contexts = Contexts::of(&[Context::Problems]);
 const HISTORY: Contexts = Contexts::of(&[Context::History]);
+const WHO: Contexts = Contexts::of(&[Context::Who]);
 /// Views with several lists.
 const LISTS: Contexts = QUEUE.with(Context::Live);
 /// The log and the views that replace it.
@@ -38,6 +39,7 @@ const BOARDS: Contexts = Contexts::of(&[
     Context::History,
     Context::Processes,
     Context::Sql,
+    Context::Who,
 ]);
 /// Contexts in which letters are keys.
 const KEYS: Contexts = BOARDS
@@ -68,8 +70,11 @@ const OPENS_SESSION: Contexts = Contexts::of(&[
     Context::Failed,
 ]);
 const TO_PROBLEMS: Contexts = BOARDS.without(Context::Problems);
-const OPENS_TRACE: Contexts =
-    LINES.without(Context::Trace).without(Context::History).without(Context::Processes);
+const OPENS_TRACE: Contexts = LINES
+    .without(Context::Trace)
+    .without(Context::History)
+    .without(Context::Processes)
+    .without(Context::Who);
 const TO_QUEUE: Contexts = BOARDS.without(Context::Queue);
 const TO_LIVE: Contexts = BOARDS.without(Context::Live);
 const TO_VERIFY: Contexts = BOARDS.without(Context::Verify);
@@ -80,6 +85,7 @@ const TO_SQL: Contexts = BOARDS.without(Context::Sql);
 const SQL: Contexts = Contexts::of(&[Context::Sql]);
 const SQL_ROW: Contexts = Contexts::of(&[Context::SqlRow]);
 const SQL_INPUT: Contexts = Contexts::of(&[Context::SqlInput]);
+const TO_WHO: Contexts = BOARDS.without(Context::Who);
 
 const fn bind(
     keys: &'static [Key],
@@ -158,6 +164,13 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('['), ch('<'), code(KeyCode::PageUp)], HISTORY, Action::MuchEarlier, None, Group::InHistory, "Select a much earlier time"),
     bind(&[ch(']'), ch('>'), code(KeyCode::PageDown)], HISTORY, Action::MuchLater, None, Group::InHistory, "Select a much later time"),
     bind(&[ch('f'), ch('G'), code(KeyCode::End)], HISTORY, Action::Present, None, Group::InHistory, "Back to the present"),
+    bind(&[code(KeyCode::Enter)], WHO, Action::OpenRow, Some("lines"), Group::InWho, "Show only the lines of the selected project, token, address, … in the log"),
+    bind(&[code(KeyCode::Tab), code(KeyCode::Right)], WHO, Action::NextList, Some("by"), Group::InWho, "Count by project, token, address, page, type, referrer or country"),
+    bind(&[code(KeyCode::BackTab), code(KeyCode::Left)], WHO, Action::PreviousList, None, Group::InWho, "The one before that"),
+    bind(&[ch('s')], WHO, Action::SortGroups, Some("sort"), Group::InWho, "Sort by rate, change from an hour ago, refused or failed events"),
+    bind(&[ch('-')], WHO, Action::ZoomOut, Some("longer"), Group::InWho, "Count over a longer time: 1 minute, 10 minutes, 1 hour"),
+    bind(&[ch('+'), ch('=')], WHO, Action::ZoomIn, Some("shorter"), Group::InWho, "Count over a shorter time"),
+    bind(&[ch('X')], WHO, Action::ExportGroup, Some("export"), Group::InWho, "Export the lines of the selected value to a file"),
     bind(&[code(KeyCode::Enter)], PROCESSES, Action::OpenRow, Some("its lines"), Group::InView, "Processes: show only this process's lines in the log"),
     bind(&[code(KeyCode::Tab)], LISTS, Action::NextList, Some("next list"), Group::InView, "Queue and live: next list, also by moving past the end"),
     bind(&[code(KeyCode::BackTab)], LISTS, Action::PreviousList, None, Group::InView, "Queue and live: previous list"),
@@ -186,6 +199,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[ch('d')], TO_QUEUE, Action::Queue, Some("queue"), Group::Views, "Queue: depth, batches in flight, failed events to inspect, retry, export or delete"),
     bind(&[ch('v')], TO_LIVE, Action::Live, Some("live"), Group::Views, "Live: visitors now, page views and events by project, top pages, last events"),
     bind(&[ch('H')], TO_HISTORY, Action::History, Some("history"), Group::Views, "History: latencies, rates and failures over time, compared with earlier"),
+    bind(&[ch('T')], TO_WHO, Action::Who, Some("who"), Group::Views, "Who: events by project, token, address, page, type, referrer or country"),
     bind(&[ch('M')], TO_PROCESSES, Action::Processes, Some("processes"), Group::Views, "Processes that share a Redis: hosts, roles, rates, errors, last sign of life"),
     bind(&[ch('B')], TO_SQL, Action::Sql, None, Group::Views, "SQL: query the store"),
     bind(&[ch('V')], TO_VERIFY, Action::Verify, Some("verify"), Group::Views, "Verify: match rate and mismatches of dual write"),

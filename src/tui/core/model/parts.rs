@@ -1,5 +1,5 @@
-//! The parts of the views of the problems and of a session: a title with labels below it, a list, and
-//! details of the selected row if there is space.
+//! The parts of the views of the problems, of where events come from, and of a session: a title with
+//! labels below it, a list, and details of the selected row if there is space.
 
 use ratatui::layout::Rect;
 
@@ -35,7 +35,7 @@ impl ListParts {
 }
 
 impl Model {
-    /// The parts of the view of the problems, or of a session.
+    /// The parts of the view of the problems, of where events come from, or of a session.
     pub fn list_parts(&self) -> ListParts {
         ListParts::of(self.layout().map_or(Rect::ZERO, |layout| layout.overlay()))
     }

@@ -47,6 +47,8 @@ pub enum Screen {
     Sql(SqlScreen),
     /// One row of a result in full.
     SqlRow(Box<SqlRow>),
+    /// Where events come from.
+    Who(WhoScreen),
     /// The keys and commands.
     Help(Help),
 }
@@ -120,6 +122,10 @@ macro_rules! on_screen {
                 type $shown = $crate::model::screen::SqlRow;
                 $result
             }
+            $crate::model::Screen::Who(_) => {
+                type $shown = $crate::model::screen::WhoScreen;
+                $result
+            }
             $crate::model::Screen::Help(_) => {
                 type $shown = $crate::model::screen::Help;
                 $result
@@ -178,6 +184,7 @@ shown! {
     Processes => ProcessesScreen, Processes;
     Sql => SqlScreen, Sql;
     SqlRow => SqlRow, SqlRow;
+    Who => WhoScreen, Who;
     Help => Help, Help;
 }
 
@@ -203,6 +210,10 @@ pub struct ProblemsScreen;
 /// The processes of the pipeline; the selection outlives the screen.
 #[derive(Debug)]
 pub struct ProcessesScreen;
+
+/// Where events come from; the selection outlives the screen.
+#[derive(Debug)]
+pub struct WhoScreen;
 
 /// Figures over time; the selection outlives the screen.
 #[derive(Debug)]

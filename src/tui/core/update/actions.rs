@@ -80,9 +80,12 @@ fn act_anywhere(model: &mut Model, action: Action) -> Option<Effect> {
         Action::Session => return session::open(model),
         Action::History => return history::open(model, None),
         Action::Sql => return sql::open(model, None),
-        Action::Queue | Action::Live | Action::Verify | Action::Problems | Action::Processes => {
-            return screens::open(model, action);
-        }
+        Action::Queue
+        | Action::Live
+        | Action::Verify
+        | Action::Problems
+        | Action::Processes
+        | Action::Who => return screens::open(model, action),
         Action::Back => return back(model),
         Action::Help => {
             let of = model.context();

@@ -14,6 +14,7 @@ pub(super) fn take(model: &mut Model, answer: Answer) -> Option<Effect> {
             problems::take_failed(model);
         }
         Answer::Bars(answer) => model.panels.bars.take(answer, now),
+        Answer::Who(answer) => model.panels.who.take(answer, now),
         Answer::History(answer) => model.panels.history.take(answer, now),
         Answer::Paused(part, paused, answer) => {
             let done = if paused { "paused" } else { "resumed" };

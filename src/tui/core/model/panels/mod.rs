@@ -6,6 +6,7 @@
 //! - `processes`: the processes of the pipeline
 //! - `queue`: the queue and its failed events
 //! - `visitors`: current visitors
+//! - `who`: where events come from
 
 mod bars;
 mod history;
@@ -13,6 +14,7 @@ mod problems;
 mod processes;
 mod queue;
 mod visitors;
+mod who;
 
 use std::collections::VecDeque;
 
@@ -28,6 +30,7 @@ pub use problems::{FailedGroup, Problem, ProblemKey, ProblemsPanel, SortBy, Span
 pub use processes::ProcessRow;
 pub use queue::{BatchPanel, MAX_FAILED, QueueList, QueuePanel};
 pub use visitors::{VisitorsItem, VisitorsList, VisitorsPanel};
+pub use who::WhoPanel;
 
 /// An answer older than this, in milliseconds, is shown with its age.
 const OLD: i64 = 8_000;
@@ -196,4 +199,6 @@ pub struct Panels {
     pub sql: SqlPanel,
     /// The selection in the list of processes.
     pub processes: Cursor,
+    /// Where events come from.
+    pub who: WhoPanel,
 }

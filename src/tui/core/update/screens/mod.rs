@@ -18,6 +18,7 @@
 //! - `trace`: the trace of an event or a batch
 //! - `verify`: the results of dual-write verification
 //! - `visitors`: current visitors
+//! - `who`: where events come from
 
 pub(super) mod batch;
 mod detail;
@@ -37,6 +38,7 @@ mod sql_row;
 pub(super) mod trace;
 mod verify;
 mod visitors;
+mod who;
 
 use crossterm::event::KeyEvent;
 use ratatui::layout::{Position, Rect};
@@ -48,7 +50,7 @@ use crate::model::line::OwnedLine;
 use crate::model::pane::Direction;
 use crate::model::screen::{
     Detail, ProblemsScreen, ProcessesScreen, QueueScreen, Screen, Shown, VerifyScreen,
-    VisitorsScreen, on_screen,
+    VisitorsScreen, WhoScreen, on_screen,
 };
 use crate::model::trace::Subject;
 use crate::model::{Model, panels};
@@ -253,6 +255,7 @@ pub(super) fn open(model: &mut Model, action: Action) -> Option<Effect> {
         Action::Live => Screen::Visitors(VisitorsScreen),
         Action::Verify => Screen::Verify(VerifyScreen),
         Action::Processes => Screen::Processes(ProcessesScreen),
+        Action::Who => Screen::Who(WhoScreen),
         // No other action opens a screen of its own.
         _ => return None,
     };

@@ -14,6 +14,7 @@
 //! - `trace`: the waterfall of a trace
 //! - `verify`: the results of dual-write verification
 //! - `visitors`: current visitors
+//! - `who`: where events come from
 
 mod batch;
 mod history;
@@ -29,6 +30,7 @@ mod sql;
 mod trace;
 mod verify;
 mod visitors;
+mod who;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
