@@ -19,7 +19,7 @@ use std::sync::Arc;
 use hdrhistogram::Histogram;
 
 use bklit_wire::debug_log::{DebugLog, Stage};
-use bklit_wire::gauges::{Gauges, Latencies, QueueGauges};
+use bklit_wire::gauges::{Gauges, Health, Latencies, QueueGauges};
 use bklit_wire::time::UtcMillis;
 use lines::{LineCounter, StageLines};
 pub use processes::ProcessFigures;
@@ -230,6 +230,10 @@ impl Figures {
                 }
             }
             self.take_queue(second, queue);
+            if gauges.queue_health == Health::Failing && queue.lapsed.is_none() {
+                // What was known before it failed.
+                self.depths.retain(|&(at, _)| at != second);
+            }
         }
         let here = self.second(second);
         if here.gauges.len() < MAX_MESSAGES {
@@ -286,6 +290,8 @@ impl Figures {
             })
         };
         let gauges = self.seconds.iter().flat_map(|second| &second.gauges);
+        self.summary.accepted = total(gauges.clone().map(|gauges| gauges.accepted));
+        self.summary.refused = total(gauges.clone().map(|gauges| gauges.refused));
         self.summary.throttled = total(gauges.clone().map(|gauges| gauges.throttled));
         self.summary.filtered = total(gauges.map(|gauges| gauges.filtered));
         self.summary.depth_history = [None; SECONDS];

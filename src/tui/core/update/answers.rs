@@ -1,7 +1,7 @@
 //! Answers of the pipeline.
 
 use super::prompt;
-use super::screens::{batch, problems, queue, session, settle, trace};
+use super::screens::{batch, problems, processes, queue, session, settle, trace};
 use crate::model::Model;
 use crate::msg::Effect;
 use crate::requests::Answer;
@@ -14,7 +14,10 @@ pub(super) fn take(model: &mut Model, answer: Answer) -> Option<Effect> {
             model.panels.queue.take(answer, now);
             problems::take_failed(model);
         }
-        Answer::Bars(answer) => model.panels.bars.take(answer, now),
+        Answer::Bars(answer) => {
+            model.panels.bars.take(answer, now);
+            processes::refresh(model);
+        }
         Answer::History(answer) => model.panels.history.take(answer, now),
         Answer::Paused(part, paused, answer) => {
             let done = if paused { "paused" } else { "resumed" };

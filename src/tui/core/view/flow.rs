@@ -12,7 +12,7 @@ use crate::state::State;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::gauges::Health;
 use bklit_wire::pause::Pause;
-use bklit_wire::text;
+use bklit_wire::{reason, text};
 
 /// The places of the parts in the summary's health and failures.
 const QUEUE: usize = 0;
@@ -117,8 +117,9 @@ fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect) {
     }
     let second = row(area, 2);
     let Some((fact, state)) = facts.next() else { return };
-    // The end of a reason says most.
-    let mut x = put(buf, second, 0, room, &text::clip_start(fact, room), theme.bar(*state));
+    // Of a reason that does not fit, the last cause says most.
+    let fact = if text::width(fact) > room { reason::last_cause(fact) } else { fact };
+    let mut x = put(buf, second, 0, room, fact, theme.bar(*state));
     for (fact, state) in facts {
         if x + 3 + text::width(fact) > room {
             break;
@@ -153,29 +154,74 @@ fn node(model: &Model, stage: Stage, has_table: bool) -> Node {
     }
     // Stable: of equal states, the order says what matters more.
     facts.sort_by_key(|(_, state)| std::cmp::Reverse(*state));
-    let (value, state) = match (stage, summary.queue) {
-        (Stage::Queue, Some(queue)) => {
+    let (value, state) = match (stage, summary.known_queue(), summary.queue) {
+        (Stage::Queue, Some(queue), _) => {
             let depth = State::depth(queue.depth, model.alarm_depth());
             (format::short_count(queue.depth), state.max(depth))
         }
+        (Stage::Queue, None, Some(_)) => ("–".to_owned(), state),
         _ => (format::rate(figures.rate).replace(' ', ""), state),
     };
     Node { value, state, facts }
+}
+
+/// What is wrong now, for where the flow has no space for it: each with the stage's name.
+pub(super) fn trouble(model: &Model) -> Vec<String> {
+    let summary = model.figures.summary();
+    let mut wrong = Vec::new();
+    if model.is_blind() {
+        return wrong;
+    }
+    let mut causes = Vec::new();
+    for (part, stage) in [(STORE, Stage::Clickhouse), (QUEUE, Stage::Queue), (WORKER, Stage::Worker)]
+    {
+        for (reason, _) in failing(summary, part) {
+            // A worker without a queue fails for the same reason.
+            let cause = reason::last_cause(&reason).to_owned();
+            if !causes.contains(&cause) {
+                wrong.push(format!("{}: {cause}", model.stage_name(stage)));
+                causes.push(cause);
+            }
+        }
+    }
+    if let Some(seconds) = summary.stalled {
+        wrong.push(format!("{} {}", model.stage_name(Stage::Worker), stalled(seconds)));
+    }
+    if refused(summary) > State::Normal {
+        wrong.push(format!("{} % refused", summary.refused_percent()));
+    }
+    wrong
+}
+
+/// How the part of refused requests compares with what is normal.
+fn refused(summary: &Summary) -> State {
+    State::share(summary.refused, summary.accepted.saturating_add(summary.refused))
+}
+
+fn stalled(seconds: u64) -> String {
+    format!("stalled {}", format::micros(seconds as f64 * 1e6))
 }
 
 fn idle(figures: &StageFigures) -> State {
     if figures.rate > 0.0 { State::Normal } else { State::Idle }
 }
 
+/// Requests that are refused because of a limit, or because something is wrong with them.
 fn ingestion(figures: &StageFigures, summary: &Summary) -> Vec<(String, State)> {
     let mut facts = Vec::from_iter(paused(summary.paused.intake.as_ref()));
     if summary.throttled > 0 {
         let throttled = format::short_count(summary.throttled);
         facts.push((format!("{throttled} throttled"), State::High));
     }
-    if figures.warnings > 0 {
-        let refused = format::short_count(figures.warnings);
-        facts.push((format!("{refused} refused"), State::Normal));
+    match refused(summary) {
+        State::Normal if figures.warnings > 0 => {
+            let refused = format::short_count(figures.warnings);
+            facts.push((format!("{refused} refused"), State::Normal));
+        }
+        State::Normal => {}
+        // What is over a limit is refused, too.
+        _ if summary.throttled.saturating_mul(2) > summary.refused => {}
+        state => facts.push((format!("{} % refused", summary.refused_percent()), state)),
     }
     facts
 }
@@ -210,8 +256,7 @@ fn worker(summary: &Summary) -> Vec<(String, State)> {
     let mut facts = Vec::from_iter(paused(summary.paused.workers.as_ref()));
     facts.extend(failing(summary, WORKER));
     if let Some(seconds) = summary.stalled {
-        let stalled = format!("stalled {}", format::micros(seconds as f64 * 1e6));
-        facts.insert(0, (stalled, State::Critical));
+        facts.insert(0, (stalled(seconds), State::Critical));
     }
     if let Some(lapsed) = summary.queue.and_then(|queue| queue.lapsed).filter(|&n| n > 0) {
         facts.push((format::plural(lapsed, "lease") + " expired", State::High));

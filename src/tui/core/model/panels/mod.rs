@@ -16,7 +16,6 @@ mod visitors;
 
 use std::collections::VecDeque;
 
-use super::cursor::Cursor;
 use super::line::OwnedLine;
 pub use bars::BarsPanel;
 use bklit_wire::debug_log::DebugLog;
@@ -24,7 +23,7 @@ use bklit_wire::time::UtcMillis;
 use bklit_wire::verification;
 pub use history::{HistoryList, HistoryPanel};
 pub use problems::{FailedGroup, Problem, ProblemKey, ProblemsPanel, SortBy, Span};
-pub use processes::ProcessRow;
+pub use processes::{ProcessRow, ProcessesPanel};
 pub use queue::{BatchPanel, MAX_FAILED, QueueList, QueuePanel};
 pub use visitors::{VisitorsItem, VisitorsList, VisitorsPanel};
 
@@ -191,6 +190,6 @@ pub struct Panels {
     pub history: HistoryPanel,
     /// The history next to the figures.
     pub bars: BarsPanel,
-    /// The selection in the list of processes.
-    pub processes: Cursor,
+    /// The list of processes.
+    pub processes: ProcessesPanel,
 }
