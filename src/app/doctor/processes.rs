@@ -136,7 +136,7 @@ fn failing(name: &str, failure: &Failure) -> Diagnostic {
     let since = since.map_or_else(String::new, |since| format!(" since {since}"));
     let advice = match part.as_str() {
         _ if reason.contains("is locked by process") => {
-            "end that process, or wait until its transaction ends; meanwhile events wait in the queue"
+            "end that process, or wait until its transaction has ended"
         }
         // Advice of the server's adapter is part of the reason.
         "store" => "events wait in the queue until the reason is gone; then they are stored",
