@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::draw::{Segment, put, put_right, put_segments, row, segments_width, styled};
+use super::draw::{Segment, put, put_right, put_segments, row, styled};
 use crate::format;
 use crate::keymap;
 use crate::keymap::Action;
@@ -61,15 +61,15 @@ fn in_a_row(
         let reserved = if left > 0 { text::width(&more(left)) } else { 0 };
         let gap = if nth > 0 { 3 } else { 0 };
         let free = room.saturating_sub(used + gap + reserved);
-        let alert = alert(model, banner, free);
-        if nth > 0 && segments_width(&alert) > free && free < MIN_ALERT {
+        let whole = text::width(&text::safe(&banner.alert.message)) + 2;
+        if nth > 0 && free < MIN_ALERT.min(whole) {
             put(buf, at, start + used, room - used, &more(left + 1), theme.warning());
             return;
         }
         if nth > 0 {
             used += put(buf, at, start + used, 3, " · ", theme.dim());
         }
-        used += put_segments(buf, at, start + used, free, &alert);
+        used += put_segments(buf, at, start + used, free, &alert(model, banner, free));
     }
 }
 
