@@ -329,7 +329,7 @@ impl Monitor {
             value,
             limit,
             message: format!(
-                "{value} % of events refused, {} in the last minute; clients get an error",
+                "{value} % of events refused ({} in a minute); clients get an error",
                 count(refused)
             ),
         }
@@ -362,9 +362,11 @@ fn queue(failure: Option<&str>, spooled: u64) -> Found {
 }
 
 fn failing(kind: Kind, failure: Option<&str>, part: &str, effect: &str) -> Found {
-    let reason = match failure {
-        None | Some("") => "failing".to_owned(),
-        Some(reason) => reason.to_owned(),
+    let what = match failure {
+        None | Some("") => format!("{part}: failing"),
+        // Such as `store.db is locked`.
+        Some(reason) if reason.starts_with(part) => reason.to_owned(),
+        Some(reason) => format!("{part}: {reason}"),
     };
     Found {
         kind,
@@ -372,7 +374,7 @@ fn failing(kind: Kind, failure: Option<&str>, part: &str, effect: &str) -> Found
         normal: failure.is_none(),
         value: u64::from(failure.is_some()),
         limit: 0,
-        message: format!("{part}: {reason}{effect}"),
+        message: format!("{what}{effect}"),
     }
 }
 

@@ -149,6 +149,10 @@ fn alerts_about_failures_have_the_reason() {
     monitor.tick(3, &Reading { spooled: 1_204, ..failing });
     let Condition::Holds(alert) = monitor.condition(Kind::Queue) else { panic!() };
     assert_eq!(alert.message, "queue: failing; 1,204 events in the spool");
+    let locked = Some("store.db is locked".to_owned());
+    monitor.tick(4, &Reading { store_failure: locked, ..Reading::default() });
+    let Condition::Holds(alert) = monitor.condition(Kind::Store) else { panic!() };
+    assert_eq!(alert.message, "store.db is locked; events wait in the queue");
 }
 
 #[test]
@@ -170,7 +174,7 @@ fn many_refused_events_raise_an_alert_and_a_few_do_not() {
     assert!(raised(0, 1).len() == 1 && raised(3, 1).len() == 1, "30 of them, a quarter or more");
     let [alert] = &raised(20, 10)[..] else { panic!() };
     assert_eq!((alert.kind, alert.value, alert.limit, alert.since), (Kind::Refused, 33, 25, 3));
-    let message = "33 % of events refused, 40 in the last minute; clients get an error";
+    let message = "33 % of events refused (40 in a minute); clients get an error";
     assert_eq!(alert.message, message);
     let never = AlertSettings { refused_percent: 0, ..AlertSettings::default() };
     let mut monitor = monitor(never);

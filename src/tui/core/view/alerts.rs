@@ -9,6 +9,7 @@ use crate::keymap;
 use crate::keymap::Action;
 use crate::model::Model;
 use crate::model::alerts::{Banner, BannerState};
+use bklit_alerts::Kind;
 use bklit_wire::time::UtcMillis;
 use bklit_wire::{reason, text};
 
@@ -22,11 +23,14 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
     let mut banners: Vec<&Banner> = model.alerts().banners().iter().collect();
-    // Stable: in the order in which they were raised.
-    banners.sort_by_key(|banner| match banner.state {
-        BannerState::Holds => 0,
-        BannerState::Normal(_) => 1,
-        BannerState::Ended(_) => 2,
+    // Stable: in the order in which they were raised, but causes before effects.
+    banners.sort_by_key(|banner| {
+        let state = match banner.state {
+            BannerState::Holds => 0,
+            BannerState::Normal(_) => 1,
+            BannerState::Ended(_) => 2,
+        };
+        (state, !matches!(banner.alert.kind, Kind::Store | Kind::Queue))
     });
     let holds = banners.iter().any(|banner| !matches!(banner.state, BannerState::Ended(_)));
     let badge = if holds { theme.alarm() } else { theme.badge() };
@@ -95,9 +99,12 @@ fn alert(model: &Model, banner: &Banner, room: usize) -> Vec<Segment> {
     let repeated = format!("{again}{long}");
     let ways = [(&*message, &repeated), (&message, &long), (&message, &short), (condition, &short)];
     let fits = |(words, time): &(&str, &String)| text::width(words) + text::width(time) <= room;
+    let clipped = |time: &str| reason::clip(condition, room.saturating_sub(text::width(time)));
     let (words, time) = match ways.into_iter().find(fits) {
         Some((words, time)) => (words.into(), time),
-        None => (reason::clip(condition, room.saturating_sub(text::width(&least))), &least),
+        // With the time, unless the last cause would be cut.
+        None if !clipped(&short).ends_with(text::ELLIPSIS) => (clipped(&short), &short),
+        None => (clipped(&least), &least),
     };
     vec![styled(format!("{sign} "), style), styled(words, style), styled(time.clone(), theme.dim())]
 }
