@@ -96,7 +96,7 @@ impl<'a> Night<'a> {
         })?;
         self.keep("locked", &screen)?;
         drop(lock);
-        self.console.wait("its end", |screen| has(screen, &["✓ store:", " ended "]))?;
+        self.console.wait("its end", |screen| has(screen, &["✓ store", " ended "]))?;
         self.press("a", "no alert", |screen| !has(screen, &["ALERT"])).map(drop)
     }
 
@@ -111,15 +111,11 @@ impl<'a> Night<'a> {
         })?;
         self.keep("deploy", &screen)?;
         self.console.resize(LOW)?;
-        let screen = self.press("P", "the reason", |screen| {
-            has(screen, &["must be an absolute URL", "project: shop"])
+        self.press("P", "the reason", |screen| has(screen, &["▌✗", "must be an absolute URL"]))?;
+        // The first group is the error of the store, of before.
+        let screen = self.press("j", "the refused events", |screen| {
+            has(screen, &["▌▲", "project: shop"])
         })?;
-        // The first group is the error of the store.
-        let screen = if has(&screen, &["▌✗"]) {
-            self.press("j", "the refused events", |screen| has(screen, &["▌▲"]))?
-        } else {
-            screen
-        };
         self.keep("reasons", &screen)?;
         let screen = self.press("\r", "their lines", |screen| {
             has(screen, &["only “url: must be an absolute URL”", "url=/checkout"])

@@ -8,6 +8,8 @@ use bklit_console_core::requests::Answer;
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::gauges::{Failure, Gauges, Health, QueueGauges};
+use bklit_wire::pause::Pause;
+use bklit_wire::time::UtcMillis;
 use crossterm::event::KeyCode;
 use serde_json::json;
 
@@ -230,5 +232,23 @@ fn the_reason_of_a_failing_process_is_shown_at_any_width() {
         console.keys("M");
         console.tick(1);
         assert_says(&console, &format!("─ queue: {REDIS} ─"));
+    }
+}
+
+#[test]
+fn a_pause_says_who_and_why_at_any_width() {
+    for (width, height) in [(80, 24), (120, 40), (200, 60)] {
+        let mut console = busy(width, height);
+        pass(&mut console, 3, |figures| {
+            figures.paused.workers = Some(Pause {
+                by: "ann@ops".to_owned(),
+                reason: Some("new disk".to_owned()),
+                since: UtcMillis::MIN,
+            });
+            // Nothing is stored.
+            figures.stages[3] = Default::default();
+        });
+        assert_says(&console, "WORKERS PAUSED");
+        assert_says(&console, "paused by ann@ops, new disk");
     }
 }

@@ -35,7 +35,11 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
         let area = layout.node(stage);
         let next = nodes.get(nth + 1).map(|next| next.state);
         name(model, stage, next, buf, row(area, 0), layout.table.is_none());
-        values(model, &nodes[nth], buf, area);
+        // A reason may be long, and what follows a broken stage has nothing to say.
+        let silent = Stage::ALL.into_iter().zip(&nodes).skip(nth + 1);
+        let silent = silent.take_while(|(_, node)| node.facts.is_empty()).last();
+        let end = silent.map_or(area.right(), |(stage, _)| layout.node(stage).right());
+        values(model, &nodes[nth], buf, area, Rect { width: end - area.x, ..area });
     }
 }
 
@@ -89,8 +93,8 @@ fn short_name(model: &Model, stage: Stage, room: usize) -> &'static str {
 }
 
 /// The value with the sign of its state, and the first facts: in the same row, or in one of their
-/// own.
-fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect) {
+/// own, in the area `facts`.
+fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect, facts: Rect) {
     let theme = model.options.theme;
     // A gap to the next node.
     let room = usize::from(area.width).saturating_sub(1);
@@ -105,6 +109,7 @@ fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect) {
     };
     let first = row(area, 1);
     let x = put(buf, first, 0, room, &value, style);
+    let (second, wide) = (row(facts, 2), usize::from(facts.width).saturating_sub(1));
     let mut facts = node.facts.iter();
     if area.height < 3 {
         // Only what fits entirely.
@@ -115,11 +120,10 @@ fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect) {
         }
         return;
     }
-    let second = row(area, 2);
     let Some((fact, state)) = facts.next() else { return };
     // Of a reason that does not fit, the last cause says most.
-    let fact = if text::width(fact) > room { reason::last_cause(fact) } else { fact };
-    let mut x = put(buf, second, 0, room, fact, theme.bar(*state));
+    let fact = if text::width(fact) > wide { reason::last_cause(fact) } else { fact };
+    let mut x = put(buf, second, 0, wide, fact, theme.bar(*state));
     for (fact, state) in facts {
         if x + 3 + text::width(fact) > room {
             break;
@@ -172,6 +176,8 @@ pub(super) fn trouble(model: &Model) -> Vec<String> {
     if model.is_blind() {
         return wrong;
     }
+    let pauses = summary.paused.iter().filter_map(|(_, pause)| paused(Some(pause)));
+    wrong.extend(pauses.map(|(pause, _)| pause));
     let mut causes = Vec::new();
     for (part, stage) in [(STORE, Stage::Clickhouse), (QUEUE, Stage::Queue), (WORKER, Stage::Worker)]
     {
@@ -247,7 +253,7 @@ fn queue(model: &Model, summary: &Summary) -> Vec<(String, State)> {
 /// Who has paused it, and why.
 fn paused(pause: Option<&Pause>) -> Option<(String, State)> {
     let Pause { by, reason, .. } = pause?;
-    let reason = reason.iter().map(|reason| format!(": {reason}"));
+    let reason = reason.iter().map(|reason| format!(", {reason}"));
     let text = format!("paused by {by}{}", reason.collect::<String>());
     Some((text::safe(&text).into_owned(), State::Critical))
 }
