@@ -177,7 +177,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[code(KeyCode::F(2))], KEYS, Action::Mouse, None, Group::Console, "Mouse on or off: the wheel scrolls, a click selects, a second click opens"),
     bind(&[ch('C')], LOG, Action::Clear, None, Group::Console, "Clear: hide all lines, also new ones while paused"),
     bind(&[ch('u')], LOG, Action::Unclear, None, Group::Console, "Undo clear: show the hidden lines again"),
-    bind(&[code(KeyCode::Esc)], LOG, Action::Back, None, Group::Console, "One layer back: out of a jump, a group, context, alerts, search, the filter's conditions one by one"),
+    bind(&[code(KeyCode::Esc)], LOG, Action::Back, None, Group::Console, "One layer back: jump, group, context, alerts, search, the filter's conditions one by one"),
     bind(&[ch('q')], LOG, Action::Quit, Some("quit"), Group::Console, "Quit; asks first if that stops a pipeline in use"),
     bind(&[ctrl('c')], Contexts::ALL, Action::QuitAtOnce, None, Group::Console, "Quit at once"),
     bind(&[ctrl('l')], Contexts::ALL, Action::Redraw, None, Group::Console, "Redraw the screen"),
