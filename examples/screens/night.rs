@@ -112,10 +112,9 @@ impl<'a> Night<'a> {
         self.keep("deploy", &screen)?;
         self.console.resize(LOW)?;
         self.press("P", "the reason", |screen| has(screen, &["▌✗", "must be an absolute URL"]))?;
-        // The first group is the error of the store, of before.
-        let screen = self.press("j", "the refused events", |screen| {
-            has(screen, &["▌▲", "project: shop"])
-        })?;
+        // The first group is the error of the incident before.
+        let screen =
+            self.press("j", "the refused events", |screen| has(screen, &["▌▲", "project: shop"]))?;
         self.keep("reasons", &screen)?;
         let screen = self.press("\r", "their lines", |screen| {
             has(screen, &["only “url: must be an absolute URL”", "url=/checkout"])

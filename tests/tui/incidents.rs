@@ -120,12 +120,8 @@ fn without_redis_the_depth_is_unknown_and_the_spool_is_not() {
     pass(&mut console, 2, |figures| {
         figures.queue_health = Health::Failing;
         figures.failures = vec![failure("queue", "9 wait there until the queue accepts them")];
-        figures.queue = Some(QueueGauges {
-            depth: 331,
-            spooled: 9,
-            lapsed: Some(0),
-            ..QueueGauges::default()
-        });
+        figures.queue =
+            Some(QueueGauges { depth: 331, spooled: 9, lapsed: Some(0), ..QueueGauges::default() });
     });
     assert_says(&console, "331 of 1,000");
 }

@@ -31,14 +31,15 @@ fn holder(path: &Path) -> Option<String> {
     let files: Vec<String> = files.iter().filter_map(|file| inode(file)).collect();
     let locks = fs::read_to_string(LOCKS).ok()?;
     let own = std::process::id().to_string();
-    let process = locks.lines().find_map(|line| match *line.split_whitespace().collect::<Vec<_>>() {
-        // A process that waits for a lock has `->` before its kind.
-        [_, _, _, "WRITE", process, file, ..] => {
-            let is_it = process != own && files.iter().any(|known| known == file);
-            is_it.then_some(process)
-        }
-        _ => None,
-    })?;
+    let process =
+        locks.lines().find_map(|line| match *line.split_whitespace().collect::<Vec<_>>() {
+            // A process that waits for a lock has `->` before its kind.
+            [_, _, _, "WRITE", process, file, ..] => {
+                let is_it = process != own && files.iter().any(|known| known == file);
+                is_it.then_some(process)
+            }
+            _ => None,
+        })?;
     Some(match fs::read_to_string(format!("/proc/{process}/comm")) {
         Ok(name) => format!("{process} ({})", name.trim()),
         Err(_) => process.to_owned(),

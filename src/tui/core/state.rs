@@ -57,9 +57,8 @@ impl State {
 
     /// Rates a part of a whole that should be small, such as refused events.
     pub fn share(part: u64, whole: u64) -> Self {
-        let reaches = |percent: u64| {
-            u128::from(part) * 100 >= u128::from(whole) * u128::from(percent)
-        };
+        let reaches =
+            |percent: u64| u128::from(part) * 100 >= u128::from(whole) * u128::from(percent);
         match part {
             ..LEAST_PART => Self::Normal,
             _ if reaches(CRITICAL_SHARE) => Self::Critical,

@@ -179,7 +179,8 @@ pub(super) fn trouble(model: &Model) -> Vec<String> {
     let pauses = summary.paused.iter().filter_map(|(_, pause)| paused(Some(pause)));
     wrong.extend(pauses.map(|(pause, _)| pause));
     let mut causes = Vec::new();
-    for (part, stage) in [(STORE, Stage::Clickhouse), (QUEUE, Stage::Queue), (WORKER, Stage::Worker)]
+    for (part, stage) in
+        [(STORE, Stage::Clickhouse), (QUEUE, Stage::Queue), (WORKER, Stage::Worker)]
     {
         for (reason, _) in failing(summary, part) {
             // A worker without a queue fails for the same reason.

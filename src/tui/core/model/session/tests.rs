@@ -85,7 +85,10 @@ fn rows_are_bounded_and_old_refusals_are_found() {
     assert_eq!((session.rows().len(), session.is_cut()), (MAX_ROWS, true));
     // The newest are kept, in order.
     let at = |row: &SessionRow| row.at.epoch_millis();
-    assert_eq!(session.rows().iter().map(at).collect::<Vec<_>>(), (1_000..2_000).collect::<Vec<_>>());
+    assert_eq!(
+        session.rows().iter().map(at).collect::<Vec<_>>(),
+        (1_000..2_000).collect::<Vec<_>>()
+    );
 }
 
 #[test]

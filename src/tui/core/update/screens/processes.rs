@@ -24,11 +24,8 @@ impl Handler for ProcessesScreen {
     }
 
     fn scroll(model: &mut Model, action: Action) {
-        let place = target(
-            action,
-            model.panels.processes.cursor.selected(),
-            model.process_list_height(),
-        );
+        let place =
+            target(action, model.panels.processes.cursor.selected(), model.process_list_height());
         Self::select(model, 0, place);
     }
 

@@ -100,8 +100,7 @@ pub(in crate::view) fn shown_by(model: &Model, pane: &Pane) -> Vec<String> {
         of_group && matches!(pane.visit(), Some(Visit::Group))
     };
     let conditions = Condition::ALL.into_iter();
-    let conditions =
-        conditions.filter(|&condition| filter.has(condition) && !is_said(condition));
+    let conditions = conditions.filter(|&condition| filter.has(condition) && !is_said(condition));
     phrases.extend(conditions.map(|condition| phrase(model, filter, condition)));
     if pane.folds() {
         phrases.push("repeats folded".to_owned());
