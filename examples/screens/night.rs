@@ -23,8 +23,9 @@ const LIMITS: &str = "[limits]\nproject_per_second = 40\n";
 const OWN_NAME: &str = "/proc/self/comm";
 /// Who has the store locked.
 const HOLDER: &str = "backup";
-/// What a new version of a site sends instead of the page's URL, and how often.
-const PATHS: [&str; 3] = ["/checkout", "/cart", "/checkout/thanks"];
+/// The pages of a new version that sends another project's id, that id, and how many events.
+const PATHS: [&str; 3] = ["checkout", "cart", "checkout/thanks"];
+const WRONG_PROJECT: &str = "shop-staging";
 const BAD_EVENTS: usize = 240;
 /// The Valkey or Redis server to use; `scripts/servers.sh` provides one.
 const SERVER: &str = "BKLIT_TEST_VALKEY";
@@ -100,24 +101,26 @@ impl<'a> Night<'a> {
         self.press("a", "no alert", |screen| !has(screen, &["ALERT"])).map(drop)
     }
 
-    /// A new version of a site sends paths instead of URLs.
+    /// A new version of a site sends the id of another project.
     fn deploy(&mut self) -> Result<()> {
         for nth in 0..BAD_EVENTS {
             let (session, path) = (format!("s-{}", 4711 + nth % 7), PATHS[nth % PATHS.len()]);
-            self.pipeline.send("shop", &session, path, "Checkout")?;
+            let url = format!("https://shop.example/{path}");
+            self.pipeline.send(("shop", WRONG_PROJECT), &session, &url, "Checkout")?;
         }
         let screen = self.console.wait("the alert", |screen| {
             is_live(screen) && has(screen, &["% of events refused", "% refused"])
         })?;
         self.keep("deploy", &screen)?;
         self.console.resize(LOW)?;
-        self.press("P", "the reason", |screen| has(screen, &["▌✗", "must be an absolute URL"]))?;
+        self.press("P", "the reason", |screen| has(screen, &["▌✗", "the token is not for"]))?;
         // The first group is the error of the incident before.
-        let screen =
-            self.press("j", "the refused events", |screen| has(screen, &["▌▲", "project: shop"]))?;
+        let screen = self.press("j", "the refused events", |screen| {
+            has(screen, &["▌▲", "project: shop-staging"])
+        })?;
         self.keep("reasons", &screen)?;
         let screen = self.press("\r", "their lines", |screen| {
-            has(screen, &["only “url: must be an absolute URL”", "url=/checkout"])
+            has(screen, &["only “the token is not for", "url=https://shop.example/cart"])
         })?;
         self.keep("refused", &screen)?;
         self.press("\x1b", "the problems", |screen| has(screen, &["─ problems ·"]))?;

@@ -194,14 +194,20 @@ impl Pipeline {
 
     /// Sends a page view with this title.
     pub fn view(&self, project: &str, url: &str, title: &str) -> Result<()> {
-        let answer = self.send(project, "s-4711", url, title)?;
+        let answer = self.send((project, project), "s-4711", url, title)?;
         ensure!(answer.starts_with("HTTP/1.1 200"), "the response for {url} was {answer}");
         Ok(())
     }
 
-    /// Sends a page view, and returns the response.
-    pub fn send(&self, project: &str, session: &str, url: &str, title: &str) -> Result<String> {
-        let token = self.token(project);
+    /// Sends a page view with the token of one project to another one, and returns the response.
+    pub fn send(
+        &self,
+        (owner, project): (&str, &str),
+        session: &str,
+        url: &str,
+        title: &str,
+    ) -> Result<String> {
+        let token = self.token(owner);
         let body = json!({ "projectId": project, "url": url, "title": title,
             "sessionId": session, "language": "en" });
         let body = body.to_string();

@@ -14,7 +14,7 @@ pub const VIEWS: &[(&str, &str)] = &[
     ("retried", "The event after its retry, stage by stage"),
     ("locked", "Nothing is stored: another process has the store locked"),
     ("redis", "Redis is gone: events are accepted into the spool"),
-    ("deploy", "A new version of a site sends invalid events"),
+    ("deploy", "A new version of a site sends events that are refused"),
     ("reasons", "The problems: why events are refused"),
     ("refused", "The refused events of one reason"),
     ("flood", "One customer sends far too much"),
