@@ -2,12 +2,14 @@
 //! figures computed from their lines.
 //!
 //! - `lines`: what is counted from lines
+//! - `percentiles`: percentiles of latencies
 //! - `processes`: the figures of each process
 //! - `seconds`: what was counted in each second
 //! - `summary`: the figures as shown
 //! - `usual`: what the current figures are compared with
 
 mod lines;
+mod percentiles;
 mod processes;
 mod seconds;
 mod summary;
@@ -22,6 +24,7 @@ use bklit_wire::debug_log::{DebugLog, Stage};
 use bklit_wire::gauges::{Gauges, Health, Latencies, QueueGauges};
 use bklit_wire::time::UtcMillis;
 use lines::{LineCounter, StageLines};
+use percentiles::{latencies, p95_of, percentile};
 pub use processes::ProcessFigures;
 pub use summary::{PARTS, StageFigures, Summary};
 use usual::Usual;
@@ -380,25 +383,6 @@ impl Figures {
 /// A sum that cannot overflow, whatever processes publish.
 fn total(counts: impl Iterator<Item = u64>) -> u64 {
     counts.fold(0, u64::saturating_add)
-}
-
-fn latencies(gauges: &Gauges, series: usize) -> &Latencies {
-    match gauges.stages.get(series) {
-        Some(stage) => &stage.latencies,
-        None => &gauges.accept_to_stored,
-    }
-}
-
-fn p95_of(gauges: &[Arc<Gauges>], scratch: &mut Histogram<u64>) -> [Option<u64>; SERIES] {
-    std::array::from_fn(|i| {
-        scratch.reset();
-        gauges.iter().for_each(|g| latencies(g, i).add_to(scratch));
-        percentile(scratch, 0.95)
-    })
-}
-
-fn percentile(histogram: &Histogram<u64>, quantile: f64) -> Option<u64> {
-    (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile))
 }
 
 /// The position of a second in a [`History`] that ends with `newest`.

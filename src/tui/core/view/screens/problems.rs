@@ -83,8 +83,8 @@ impl Draw for ProblemsScreen {
         let selected = problems.selected();
         let has_failed = selected.is_some_and(|problem| problem.failed.is_some());
         let group = selected.and_then(|problem| problems.group(problem));
-        let lines = group.map(|group| group.last_lines.iter().rev()).into_iter().flatten();
-        let newest = lines.into_iter().find_map(|&number| model.ring().get(number));
+        let mut lines = group.into_iter().flat_map(|group| group.last_lines.iter().rev());
+        let newest = lines.find_map(|&number| model.ring().get(number));
         match binding.action {
             Action::Trace | Action::Session => {
                 let leads = newest.map_or(has_failed, |line| leads(line, binding.action));
