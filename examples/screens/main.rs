@@ -4,6 +4,7 @@
 
 mod colours;
 mod glyphs;
+mod night;
 mod svg;
 mod terminal;
 mod tour;
@@ -99,7 +100,9 @@ fn main() -> Result<()> {
     let example = std::env::current_exe()?;
     let built = example.ancestors().nth(2).unwrap_or(Path::new("."));
     let mut album = Album::default();
-    tour::go(&built.join("bklit-tui"), &mut album)?;
+    let program = built.join("bklit-tui");
+    tour::go(&program, &mut album)?;
+    night::go(&program, &mut album)?;
     album.finish_film()?;
     album.write(folder).wrap_err_with(|| format!("cannot write into {}", folder.display()))?;
     println!("{} pictures are in {}", views::VIEWS.len(), folder.display());

@@ -18,7 +18,7 @@ const SMALL: (u16, u16) = (80, 24);
 
 /// The default address, which must be free.
 const USUAL_ADDRESS: &str = "127.0.0.1:3001";
-const ANY_ADDRESS: &str = "127.0.0.1:0";
+pub const ANY_ADDRESS: &str = "127.0.0.1:0";
 
 /// The colours of the focused frame.
 const ACCENT_LIGHT: Color = Color::Rgb(0, 104, 120);
@@ -205,13 +205,14 @@ impl Tour<'_> {
     }
 }
 
-fn has(screen: &Screen, parts: &[&str]) -> bool {
+/// Whether a screen has all these texts.
+pub fn has(screen: &Screen, parts: &[&str]) -> bool {
     let text = screen.contents();
     parts.iter().all(|part| text.contains(part))
 }
 
 /// Whether the log is shown, up to its newest line.
-fn is_live(screen: &Screen) -> bool {
+pub fn is_live(screen: &Screen) -> bool {
     screen.hide_cursor() && has(screen, &["● LIVE", "following"])
 }
 

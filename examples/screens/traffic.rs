@@ -56,10 +56,15 @@ pub const LONG_TITLES: [(&str, &str, &str); 6] = [
     ),
 ];
 
+/// The project of a customer who sends too much, how many requests per second, and the seed.
+const FLOOD: (&str, &str, &str) = ("shop", "300", "24");
+
 /// The program with its own home directory; its children end with it.
 pub struct Pipeline {
     program: PathBuf,
     home: tempfile::TempDir,
+    /// Arguments of all commands.
+    settings: Vec<String>,
     sites: Vec<Child>,
     tokens: Vec<String>,
 }
@@ -70,14 +75,27 @@ impl Pipeline {
             .canonicalize()
             .wrap_err_with(|| format!("cannot find the program {}", program.display()))?;
         let home = tempfile::tempdir()?;
-        Ok(Self { program, home, sites: Vec::new(), tokens: Vec::new() })
+        let settings = ["--data-dir", "data"].map(str::to_owned).to_vec();
+        Ok(Self { program, home, settings, sites: Vec::new(), tokens: Vec::new() })
+    }
+
+    /// Sets something, as on the command line.
+    pub fn set(&mut self, flag: &str, value: &str) {
+        self.settings.extend([flag.to_owned(), value.to_owned()]);
+    }
+
+    /// Uses a config file with this content.
+    pub fn configure(&mut self, config: &str) -> Result<()> {
+        std::fs::write(self.home.path().join("config.toml"), config)?;
+        self.set("--config", "config.toml");
+        Ok(())
     }
 
     /// The program with its console, in a terminal with true colour.
     pub fn console(&self, listen: &str) -> CommandBuilder {
         let mut command = CommandBuilder::new(&self.program);
-        command.args(["--data-dir", "data", "--listen", listen]);
-        command.args(["--websocket-listen", "127.0.0.1:0"]);
+        command.args(&self.settings);
+        command.args(["--listen", listen, "--websocket-listen", "127.0.0.1:0"]);
         command.cwd(self.home.path());
         command.env_clear();
         for (name, value) in self.environment() {
@@ -99,7 +117,7 @@ impl Pipeline {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(arguments).args(["--data-dir", "data"]).current_dir(self.home.path());
+        command.args(arguments).args(&self.settings).current_dir(self.home.path());
         command.env_clear().envs(self.environment());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
@@ -122,13 +140,39 @@ impl Pipeline {
             let created = self.command(&create).stdout(Stdio::piped()).output()?;
             let token = String::from_utf8(created.stdout)?.trim().to_owned();
             ensure!(token.starts_with("bk_live_"), "no token for {project}: {}", created.status);
-            let simulate = ["simulate", "--project", project, "--rate", rate, "--seed", seed];
-            let mut command = self.command(&simulate);
-            command.args(["--bad", BAD, "--url", &url]).env("BKLIT_TOKEN", &token);
-            self.sites.push(command.spawn()?);
             self.tokens.push(token);
+            self.site((project, rate, seed), &url)?;
         }
         Ok(())
+    }
+
+    /// Starts many requests for one project.
+    pub fn flood(&mut self) -> Result<()> {
+        let url = format!("http://{}", self.address()?);
+        self.site(FLOOD, &url)
+    }
+
+    fn site(&mut self, (project, rate, seed): (&str, &str, &str), url: &str) -> Result<()> {
+        let simulate = ["simulate", "--project", project, "--rate", rate, "--seed", seed];
+        let mut command = self.command(&simulate);
+        command.args(["--bad", BAD, "--url", url]).env("BKLIT_TOKEN", self.token(project));
+        self.sites.push(command.spawn()?);
+        Ok(())
+    }
+
+    /// The token of a project.
+    fn token(&self, project: &str) -> &str {
+        let site = SITES.iter().position(|(name, ..)| *name == project);
+        // The first one is the token of the data dir.
+        site.and_then(|nth| self.tokens.get(nth + 1)).map_or("", String::as_str)
+    }
+
+    /// Keeps the store locked until the connection is dropped.
+    pub fn lock_store(&self) -> Result<rusqlite::Connection> {
+        let store = rusqlite::Connection::open(self.file("store.db"))?;
+        store.busy_timeout(TIMEOUT)?;
+        store.execute_batch("BEGIN IMMEDIATE")?;
+        Ok(store)
     }
 
     /// Makes the store reject page views with long titles, like a constraint or a column that is too
@@ -150,11 +194,22 @@ impl Pipeline {
 
     /// Sends a page view with this title.
     pub fn view(&self, project: &str, url: &str, title: &str) -> Result<()> {
-        let site = SITES.iter().position(|(name, ..)| *name == project);
-        let token = site.and_then(|nth| self.tokens.get(nth + 1));
-        let token = token.map_or("", String::as_str);
+        let answer = self.send((project, project), "s-4711", url, title)?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "the response for {url} was {answer}");
+        Ok(())
+    }
+
+    /// Sends a page view with the token of one project to another one, and returns the response.
+    pub fn send(
+        &self,
+        (owner, project): (&str, &str),
+        session: &str,
+        url: &str,
+        title: &str,
+    ) -> Result<String> {
+        let token = self.token(owner);
         let body = json!({ "projectId": project, "url": url, "title": title,
-            "sessionId": "s-4711", "language": "en" });
+            "sessionId": session, "language": "en" });
         let body = body.to_string();
         let address = self.address()?;
         let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
@@ -168,8 +223,7 @@ impl Pipeline {
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        ensure!(answer.starts_with("HTTP/1.1 200"), "the response for {url} was {answer}");
-        Ok(())
+        Ok(answer)
     }
 
     /// What no screen may show: secrets, and names of this machine.

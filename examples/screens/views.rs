@@ -12,6 +12,13 @@ pub const VIEWS: &[(&str, &str)] = &[
     ("trace", "The trace of an event that failed"),
     ("queue", "The queue: what failed, and why"),
     ("retried", "The event after its retry, stage by stage"),
+    ("locked", "Nothing is stored: another process has the store locked"),
+    ("redis", "Redis is gone: events are accepted into the spool"),
+    ("deploy", "A new version of a site sends events that are refused"),
+    ("reasons", "The problems: why events are refused"),
+    ("refused", "The refused events of one reason"),
+    ("flood", "One customer sends far too much"),
+    ("projects", "The history: which project it is"),
     (FILM, "A tour: what is wrong, for which event, and how it is repaired"),
 ];
 

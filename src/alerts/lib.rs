@@ -17,8 +17,10 @@ pub use settings::AlertSettings;
 const RAISE_AFTER: u32 = 2;
 /// Seconds for which it must be normal again before the alert ends.
 const CLEAR_AFTER: u32 = 10;
-/// The window in which errors are counted, in seconds.
+/// The window in which errors and refused requests are counted, in seconds.
 const MINUTE: i64 = 60;
+/// Fewer refused requests in a minute are no reason for an alert, whatever their share.
+const MIN_REFUSED: u64 = 30;
 
 /// What an alert is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,14 +35,23 @@ pub enum Kind {
     Store,
     /// The queue fails.
     Queue,
+    /// Too large a part of the events is refused.
+    Refused,
     /// A line matched an alert's filter.
     Lines,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::QueueDepth, Self::ErrorRate, Self::NoEvents, Self::Store, Self::Queue, Self::Lines];
+    pub const ALL: [Self; 7] = [
+        Self::QueueDepth,
+        Self::ErrorRate,
+        Self::NoEvents,
+        Self::Store,
+        Self::Queue,
+        Self::Refused,
+        Self::Lines,
+    ];
 
     /// The number of kinds with a condition that is checked every second: all but lines.
     const MEASURED: usize = Self::ALL.len() - 1;
@@ -53,6 +64,7 @@ impl Kind {
             Self::NoEvents => "no-events",
             Self::Store => "store",
             Self::Queue => "queue",
+            Self::Refused => "refused",
             Self::Lines => "lines",
         }
     }
@@ -103,6 +115,8 @@ pub struct Reading {
     pub store_failure: Option<String>,
     /// Why the queue fails, if it does; empty if the reason is not known.
     pub queue_failure: Option<String>,
+    /// Events in the spool, which wait until the queue is available again.
+    pub spooled: u64,
 }
 
 /// What has become of an alert.
@@ -147,14 +161,33 @@ impl Latch {
     }
 }
 
+/// What was counted in a second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    errors: u64,
+    accepted: u64,
+    refused: u64,
+}
+
+impl Counts {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            errors: self.errors.saturating_add(other.errors),
+            accepted: self.accepted.saturating_add(other.accepted),
+            refused: self.refused.saturating_add(other.refused),
+        }
+    }
+}
+
 /// Evaluates gauges and lines.
 #[derive(Clone, Debug, Default)]
 pub struct Monitor {
     settings: AlertSettings,
     second: i64,
-    errors: u64,
-    /// Errors in each of the last seconds.
-    minute: VecDeque<(i64, u64)>,
+    /// Since the last second.
+    counts: Counts,
+    /// In each of the last seconds.
+    minute: VecDeque<(i64, Counts)>,
     /// When the last event was accepted.
     accepted: Option<i64>,
     accepts: bool,
@@ -178,12 +211,18 @@ impl Monitor {
 
     /// Counts errors.
     pub fn errors(&mut self, count: u64) {
-        self.errors += count;
+        self.counts.errors = self.counts.errors.saturating_add(count);
     }
 
     /// Records that events were accepted.
     pub fn accepted(&mut self) {
         self.accepts = true;
+    }
+
+    /// Counts events that were accepted, and requests that were refused.
+    pub fn answered(&mut self, accepted: u64, refused: u64) {
+        self.accepts |= accepted > 0;
+        self.counts = self.counts.plus(Counts { errors: 0, accepted, refused });
     }
 
     /// Records the measurements of a second. Returns newly raised alerts.
@@ -198,7 +237,7 @@ impl Monitor {
             return Vec::new();
         }
         self.second = second;
-        self.minute.push_back((second, std::mem::take(&mut self.errors)));
+        self.minute.push_back((second, std::mem::take(&mut self.counts)));
         // Entries in the future are from before the clock was set back.
         self.minute.retain(|(at, _)| (second - MINUTE + 1..=second).contains(at));
         if std::mem::take(&mut self.accepts) || self.accepted.is_some_and(|at| at > second) {
@@ -209,7 +248,8 @@ impl Monitor {
             self.error_rate(),
             self.silence(),
             store(reading.store_failure.as_deref()),
-            queue(reading.queue_failure.as_deref()),
+            queue(reading.queue_failure.as_deref(), reading.spooled),
+            self.refusals(),
         ];
         let mut changes = Vec::new();
         let latches = self.latches.iter_mut().zip(&mut self.last).zip(&mut self.now);
@@ -260,7 +300,7 @@ impl Monitor {
 
     fn error_rate(&self) -> Found {
         let limit = self.settings.errors_per_minute;
-        let value = self.minute.iter().map(|(_, errors)| errors).sum();
+        let value = self.last_minute().errors;
         Found {
             kind: Kind::ErrorRate,
             exceeded: limit > 0 && value > limit,
@@ -273,6 +313,30 @@ impl Monitor {
                 count(limit)
             ),
         }
+    }
+
+    /// A few refused requests are normal, such as those of crawlers.
+    fn refusals(&self) -> Found {
+        let limit = self.settings.refused_percent;
+        let Counts { accepted, refused, .. } = self.last_minute();
+        let all = accepted.saturating_add(refused);
+        let value = u128::from(refused) * 100 / u128::from(all.max(1));
+        let value = u64::try_from(value).unwrap_or(100);
+        Found {
+            kind: Kind::Refused,
+            exceeded: limit > 0 && value >= limit && refused >= MIN_REFUSED,
+            normal: value <= limit / 2 || refused < MIN_REFUSED / 2,
+            value,
+            limit,
+            message: format!(
+                "{value} % of events refused ({} in a minute); clients get an error",
+                count(refused)
+            ),
+        }
+    }
+
+    fn last_minute(&self) -> Counts {
+        self.minute.iter().fold(Counts::default(), |sum, (_, counts)| sum.plus(*counts))
     }
 
     /// Only after the first event: a pipeline that has never received any is not silent.
@@ -289,14 +353,20 @@ fn store(failure: Option<&str>) -> Found {
     failing(Kind::Store, failure, "store", "; events wait in the queue")
 }
 
-fn queue(failure: Option<&str>) -> Found {
-    failing(Kind::Queue, failure, "queue", "")
+fn queue(failure: Option<&str>, spooled: u64) -> Found {
+    let effect = match spooled {
+        0 => String::new(),
+        spooled => format!("; {} in the spool", plural(spooled, "event")),
+    };
+    failing(Kind::Queue, failure, "queue", &effect)
 }
 
 fn failing(kind: Kind, failure: Option<&str>, part: &str, effect: &str) -> Found {
-    let reason = match failure {
-        None | Some("") => "failing".to_owned(),
-        Some(reason) => reason.to_owned(),
+    let what = match failure {
+        None | Some("") => format!("{part}: failing"),
+        // Such as `store.db is locked`.
+        Some(reason) if reason.starts_with(part) => reason.to_owned(),
+        Some(reason) => format!("{part}: {reason}"),
     };
     Found {
         kind,
@@ -304,7 +374,7 @@ fn failing(kind: Kind, failure: Option<&str>, part: &str, effect: &str) -> Found
         normal: failure.is_none(),
         value: u64::from(failure.is_some()),
         limit: 0,
-        message: format!("{part}: {reason}{effect}"),
+        message: format!("{what}{effect}"),
     }
 }
 

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct AlertSettings {
     /// Raise an alert above this many errors in a minute; 0 for never.
     pub errors_per_minute: u64,
+    /// Raise an alert if this percentage of the events of a minute is refused; 0 for never.
+    pub refused_percent: u64,
     /// Raise an alert after this long without an accepted event; 0 for never.
     #[serde(with = "bklit_wire::duration")]
     pub no_events: Duration,
@@ -26,6 +28,7 @@ impl Default for AlertSettings {
     fn default() -> Self {
         Self {
             errors_per_minute: 60,
+            refused_percent: 25,
             no_events: Duration::ZERO,
             daemon: true,
             bell: true,

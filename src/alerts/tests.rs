@@ -146,4 +146,38 @@ fn alerts_about_failures_have_the_reason() {
     monitor.tick(1, &failing);
     let raised: Vec<_> = monitor.tick(2, &failing).into_iter().map(|a| a.message).collect();
     assert_eq!(raised, ["store: connection refused; events wait in the queue", "queue: failing"]);
+    monitor.tick(3, &Reading { spooled: 1_204, ..failing });
+    let Condition::Holds(alert) = monitor.condition(Kind::Queue) else { panic!() };
+    assert_eq!(alert.message, "queue: failing; 1,204 events in the spool");
+    let locked = Some("store.db is locked".to_owned());
+    monitor.tick(4, &Reading { store_failure: locked, ..Reading::default() });
+    let Condition::Holds(alert) = monitor.condition(Kind::Store) else { panic!() };
+    assert_eq!(alert.message, "store.db is locked; events wait in the queue");
+}
+
+#[test]
+fn many_refused_events_raise_an_alert_and_a_few_do_not() {
+    let raised = |accepted: u64, refused: u64| {
+        let mut monitor = monitor(AlertSettings::default());
+        let mut raised = Vec::new();
+        for second in 1..=120 {
+            if second <= 30 {
+                monitor.answered(accepted, refused);
+            }
+            raised.extend(monitor.tick(second, &Reading::default()));
+        }
+        assert!(!monitor.is_raised(Kind::Refused), "it ends");
+        raised
+    };
+    assert!(raised(10, 3).is_empty(), "below a quarter");
+    assert!(raised(0, 0).is_empty());
+    assert!(raised(0, 1).len() == 1 && raised(3, 1).len() == 1, "30 of them, a quarter or more");
+    let [alert] = &raised(20, 10)[..] else { panic!() };
+    assert_eq!((alert.kind, alert.value, alert.limit, alert.since), (Kind::Refused, 33, 25, 3));
+    let message = "33 % of events refused (40 in a minute); clients get an error";
+    assert_eq!(alert.message, message);
+    let never = AlertSettings { refused_percent: 0, ..AlertSettings::default() };
+    let mut monitor = monitor(never);
+    monitor.answered(0, 1_000);
+    assert!((1..9).all(|second| monitor.tick(second, &Reading::default()).is_empty()));
 }

@@ -62,9 +62,7 @@ impl DaemonAlerts {
     /// Checks the gauges of one second. Does not block.
     pub(super) fn check(&mut self, gauges: &Gauges) {
         self.monitor.errors(gauges.stages.iter().map(|stage| stage.errors).sum());
-        if gauges.accepted > 0 {
-            self.monitor.accepted();
-        }
+        self.monitor.answered(gauges.accepted, gauges.refused);
         let second = gauges.at.unwrap_or_else(UtcMillis::now).epoch_seconds();
         let is_starting = second < *self.began.get_or_insert(second) + STARTING;
         let failure = |part: &str, health: Health| {
@@ -77,6 +75,7 @@ impl DaemonAlerts {
             alarm_depth: self.alarm_depth,
             store_failure: failure("store", gauges.store_health),
             queue_failure: failure("queue", gauges.queue_health),
+            spooled: gauges.queue.map_or(0, |queue| queue.spooled),
         };
         for (state, alert) in self.monitor.changes(second, &reading) {
             let kind = alert.kind.as_str();

@@ -126,6 +126,7 @@ impl Settings {
             ("queue.shards", self.queue.shards.into(), 1, MAX_SHARDS.into()),
             ("worker.workers", self.worker.workers as u64, 1, 16),
             ("worker.batch_size", self.worker.batch_size as u64, 1, 1_000_000),
+            ("alerts.refused_percent", self.alerts.refused_percent, 0, 100),
             ("console.max_lines", self.console.max_lines as u64, 100, 100_000_000),
             ("console.max_bytes", self.console.max_bytes as u64, 1 << 20, 1 << 40),
             ("console.max_problem_lines", self.console.max_problem_lines as u64, 0, 100_000_000),

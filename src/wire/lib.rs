@@ -20,6 +20,7 @@
 //! - `numbers`: numbers formatted for people
 //! - `object`: a JSON object that is passed on as it was sent
 //! - `queue`: the JSON of `/api/queue…`
+//! - `reason`: chains of causes in a given space
 //! - `refused`: the JSON of `GET /api/refused`
 //! - `session`: the key of a visitor's session
 //! - `session_lookup`: the JSON of `GET /api/session`
@@ -50,6 +51,7 @@ pub mod numbers;
 pub mod object;
 pub mod pause;
 pub mod queue;
+pub mod reason;
 pub mod refused;
 pub mod session;
 pub mod session_lookup;

@@ -58,7 +58,8 @@ fn pictures_have_an_alternative_text() {
 #[test]
 fn pictures_are_well_formed_and_load_and_run_nothing() {
     for (name, title) in VIEWS {
-        let text = picture(name);
+        // How a token begins, in the advice of an error, is not a token.
+        let text = picture(name).replace("bk_live_…", "");
         let most = if *name == views::FILM { 400_000 } else { 60_000 };
         assert!(text.len() <= most, "{name} has {} bytes", text.len());
         for never in NEVER {

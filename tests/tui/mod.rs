@@ -7,6 +7,7 @@ mod feed;
 mod hints;
 mod history;
 mod honest;
+mod incidents;
 mod jumps;
 mod lists;
 mod looks;

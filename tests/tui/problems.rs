@@ -171,9 +171,9 @@ fn the_lines_of_a_group_are_shown_and_esc_goes_back() {
     let rows = console.log_rows().into_iter().filter(|row| row.contains("ingestion"));
     let rows: Vec<_> = rows.collect();
     assert_eq!(rows.len(), 6, "{rows:#?}");
-    assert!(rows.iter().all(|row| row.contains("url: expected a string")), "{rows:#?}");
+    assert!(rows.iter().all(|row| row.contains("sessionId=s_1")), "{rows:#?}");
     console.tick(5);
-    assert_says(&console, "group (Esc goes back)");
+    assert_says(&console, "only “url: expected a string, found an object” (Esc goes back)");
     console.code(KeyCode::Esc);
     assert!(matches!(console.model.screen(), Screen::Problems(_)));
     assert_eq!(console.model.pane().filter().stages, filter, "as it was before");

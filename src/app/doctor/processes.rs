@@ -135,6 +135,9 @@ fn failing(name: &str, failure: &Failure) -> Diagnostic {
     let Failure { part, message, reason, since } = failure;
     let since = since.map_or_else(String::new, |since| format!(" since {since}"));
     let advice = match part.as_str() {
+        _ if reason.contains("is locked by process") => {
+            "end that process, or wait until its transaction has ended"
+        }
         // Advice of the server's adapter is part of the reason.
         "store" => "events wait in the queue until the reason is gone; then they are stored",
         "worker" if reason.contains("NoPerm") || reason.contains("NOPERM") => {

@@ -2,6 +2,7 @@
 
 use super::{Metrics, lock};
 use bklit_wire::gauges::{Failure, Health};
+use bklit_wire::reason::without_os_error;
 use bklit_wire::time::UtcMillis;
 
 /// The most characters of a failure's reason.
@@ -67,7 +68,7 @@ impl Metrics {
         now.failure = Some(Failure {
             part: part.name().to_owned(),
             message: message.to_owned(),
-            reason: reason.chars().take(MAX_REASON).collect(),
+            reason: without_os_error(reason).chars().take(MAX_REASON).collect(),
             since: since.or_else(|| Some(UtcMillis::now())),
         });
     }

@@ -177,6 +177,10 @@ impl Metrics {
                 let reason = format!("{} wait there until the queue accepts them", stats.spooled);
                 self.set_failing(Part::Queue, "events go to the spool", &reason);
             }
+            // That the queue is unavailable is known already.
+            Err(QueueError::Unavailable(reason)) => {
+                self.set_failing(Part::Queue, "its state cannot be read", reason);
+            }
             Err(error) => {
                 self.set_failing(Part::Queue, "its state cannot be read", &error.to_string());
             }

@@ -6,6 +6,11 @@ const HIGH: u64 = 2;
 const CRITICAL: u64 = 10;
 /// Latencies below this are never high, in microseconds: doubling means nothing there.
 const HIGH_LATENCY: u64 = 1_000;
+/// A part of the whole that is high, and one that is critical, in percent.
+const HIGH_SHARE: u64 = 10;
+const CRITICAL_SHARE: u64 = 50;
+/// Fewer than this are never high, whatever their share.
+const LEAST_PART: u64 = 10;
 /// Latencies below this are never critical, in microseconds.
 const CRITICAL_LATENCY: u64 = 10_000;
 
@@ -50,6 +55,18 @@ impl State {
         }
     }
 
+    /// Rates a part of a whole that should be small, such as refused events.
+    pub fn share(part: u64, whole: u64) -> Self {
+        let reaches =
+            |percent: u64| u128::from(part) * 100 >= u128::from(whole) * u128::from(percent);
+        match part {
+            ..LEAST_PART => Self::Normal,
+            _ if reaches(CRITICAL_SHARE) => Self::Critical,
+            _ if reaches(HIGH_SHARE) => Self::High,
+            _ => Self::Normal,
+        }
+    }
+
     /// The sign of a state, so that it does not depend on colour; empty if all is well.
     pub fn sign(self) -> &'static str {
         match self {
@@ -79,6 +96,10 @@ mod tests {
         let depth = |depth| State::depth(depth, 1_000);
         assert_eq!([500, 501, 1_000].map(depth), [State::Normal, State::High, State::High]);
         assert_eq!(depth(1_001), State::Critical);
+        let share = |part| State::share(part, 100);
+        assert_eq!([9, 10, 49, 50].map(share)[..2], [State::Normal, State::High]);
+        assert_eq!([share(49), share(50)], [State::High, State::Critical]);
+        assert_eq!(State::share(9, 9), State::Normal);
     }
 
     #[test]

@@ -43,11 +43,15 @@ fn console_commands_in_the_pages_are_valid() {
 fn keys_of_the_tour_are_bound() {
     let labels: Vec<_> = BINDINGS.iter().flat_map(|binding| binding.keys).collect();
     let labels: Vec<_> = labels.into_iter().map(|key| key.label()).collect();
-    let text = page::read("README.md");
-    let rows = page::rows(page::section(&text, "## The first five minutes"));
-    let keys: Vec<_> = rows.iter().flat_map(|row| page::spans(&row[0])).collect();
-    assert!(keys.len() > 5, "{keys:?}");
-    for key in keys {
-        assert!(labels.contains(&key), "{key} does nothing");
+    for (page, heading) in
+        [("README.md", "## The first five minutes"), ("docs/bad-night.md", "## Keys")]
+    {
+        let text = page::read(page);
+        let rows = page::rows(page::section(&text, heading));
+        let keys: Vec<_> = rows.iter().flat_map(|row| page::spans(&row[0])).collect();
+        assert!(keys.len() > 5, "{keys:?}");
+        for key in keys {
+            assert!(labels.contains(&key), "{page}: {key} does nothing");
+        }
     }
 }

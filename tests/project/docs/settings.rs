@@ -183,3 +183,16 @@ fn variables_of_the_alert_command_are_documented() {
         documented.into_iter().filter(|span| span.starts_with(prefix)).collect();
     assert_eq!(documented, set, "variables of alerts.command");
 }
+
+#[test]
+fn every_kind_of_alert_is_documented() {
+    let page = page::read("docs/operations.md");
+    let rows = page::rows(page::section(&page, "## Alerts"));
+    let kinds = rows.iter().flat_map(|row| page::spans(&row[0]));
+    let kinds: Vec<_> = kinds.filter(|name| !name.starts_with("BKLIT_")).collect();
+    let mut known: Vec<_> = bklit_alerts::Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+    known.sort_unstable();
+    let mut documented: Vec<_> = kinds.iter().map(String::as_str).collect();
+    documented.sort_unstable();
+    assert_eq!(documented, known);
+}

@@ -9,8 +9,8 @@ use super::client_ids::{self, Known};
 use super::state::{self, Batch, State};
 use super::writer::NewRow;
 use super::{View, damaged};
-use crate::sqlite::file;
 use crate::sqlite::file::Schema;
+use crate::sqlite::{file, locks};
 use bklit_pipeline::queue::{
     Bounds, Claim, ClaimId, ClaimedItem, MAX_BATCH_BYTES, Pushed, QueueError, Rejected, owner_name,
 };
@@ -96,6 +96,11 @@ impl Tables {
             Instant::now() + Duration::from_millis(left)
         });
         View { stats: self.state.stats, bounds: self.bounds, failure, next_lease_end }
+    }
+
+    /// Why the file could not be changed.
+    pub(super) fn reason(&self, error: &rusqlite::Error) -> String {
+        locks::reason(error, Path::new(self.connection.path().unwrap_or_default()))
     }
 
     pub(super) fn begin(&mut self) -> rusqlite::Result<()> {

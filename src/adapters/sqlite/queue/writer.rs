@@ -150,7 +150,7 @@ impl Writer {
             }
             self.tables.commit()
         });
-        let failure = outcome.err().map(|error| error.to_string());
+        let failure = outcome.err().map(|error| self.tables.reason(&error));
         if let Some(reason) = &failure {
             tracing::error!(%reason, "cannot write the queue");
             self.tables.roll_back(before);

@@ -30,6 +30,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use self::rows::Rows;
 use self::sessions::Sessions;
+use super::locks;
 use bklit_pipeline::store::session::contributions;
 use bklit_pipeline::store::{
     self, Batch, Dialect, Inserted, QueryLimits, QueryResult, Store, StoreError,
@@ -83,7 +84,7 @@ impl SqliteStore {
             Ok(result)
         });
         match done.await {
-            Ok(result) => result.map_err(|error| describe(&error)),
+            Ok(result) => result.map_err(|error| describe(&error, &self.path)),
             Err(error) => Err(StoreError::Unavailable(error.to_string())),
         }
     }
@@ -203,11 +204,11 @@ pub(super) fn unavailable(error: &rusqlite::Error) -> StoreError {
 }
 
 /// Distinguishes permanent errors from temporary ones.
-fn describe(error: &rusqlite::Error) -> StoreError {
+fn describe(error: &rusqlite::Error, path: &Path) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
             StoreError::Refused(error.to_string())
         }
-        _ => unavailable(error),
+        _ => StoreError::Unavailable(locks::reason(error, path)),
     }
 }

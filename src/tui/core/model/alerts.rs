@@ -116,6 +116,10 @@ impl Alerts {
         self.monitor.accepted();
     }
 
+    pub(crate) fn answered(&mut self, accepted: u64, refused: u64) {
+        self.monitor.answered(accepted, refused);
+    }
+
     /// Counts a new line for each query that it matches.
     pub(crate) fn line(&mut self, line: LineRef<'_>) {
         for watched in &mut self.watched {

@@ -2,12 +2,14 @@
 //! figures computed from their lines.
 //!
 //! - `lines`: what is counted from lines
+//! - `percentiles`: percentiles of latencies
 //! - `processes`: the figures of each process
 //! - `seconds`: what was counted in each second
 //! - `summary`: the figures as shown
 //! - `usual`: what the current figures are compared with
 
 mod lines;
+mod percentiles;
 mod processes;
 mod seconds;
 mod summary;
@@ -19,9 +21,10 @@ use std::sync::Arc;
 use hdrhistogram::Histogram;
 
 use bklit_wire::debug_log::{DebugLog, Stage};
-use bklit_wire::gauges::{Gauges, Latencies, QueueGauges};
+use bklit_wire::gauges::{Gauges, Health, Latencies, QueueGauges};
 use bklit_wire::time::UtcMillis;
 use lines::{LineCounter, StageLines};
+use percentiles::{latencies, p95_of, percentile};
 pub use processes::ProcessFigures;
 pub use summary::{PARTS, StageFigures, Summary};
 use usual::Usual;
@@ -230,6 +233,10 @@ impl Figures {
                 }
             }
             self.take_queue(second, queue);
+            if gauges.queue_health == Health::Failing && queue.lapsed.is_none() {
+                // What was known before it failed.
+                self.depths.retain(|&(at, _)| at != second);
+            }
         }
         let here = self.second(second);
         if here.gauges.len() < MAX_MESSAGES {
@@ -286,6 +293,8 @@ impl Figures {
             })
         };
         let gauges = self.seconds.iter().flat_map(|second| &second.gauges);
+        self.summary.accepted = total(gauges.clone().map(|gauges| gauges.accepted));
+        self.summary.refused = total(gauges.clone().map(|gauges| gauges.refused));
         self.summary.throttled = total(gauges.clone().map(|gauges| gauges.throttled));
         self.summary.filtered = total(gauges.map(|gauges| gauges.filtered));
         self.summary.depth_history = [None; SECONDS];
@@ -374,25 +383,6 @@ impl Figures {
 /// A sum that cannot overflow, whatever processes publish.
 fn total(counts: impl Iterator<Item = u64>) -> u64 {
     counts.fold(0, u64::saturating_add)
-}
-
-fn latencies(gauges: &Gauges, series: usize) -> &Latencies {
-    match gauges.stages.get(series) {
-        Some(stage) => &stage.latencies,
-        None => &gauges.accept_to_stored,
-    }
-}
-
-fn p95_of(gauges: &[Arc<Gauges>], scratch: &mut Histogram<u64>) -> [Option<u64>; SERIES] {
-    std::array::from_fn(|i| {
-        scratch.reset();
-        gauges.iter().for_each(|g| latencies(g, i).add_to(scratch));
-        percentile(scratch, 0.95)
-    })
-}
-
-fn percentile(histogram: &Histogram<u64>, quantile: f64) -> Option<u64> {
-    (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile))
 }
 
 /// The position of a second in a [`History`] that ends with `newest`.

@@ -3,6 +3,8 @@
 //! The ring is searched in slices, newest first, as for a trace; new lines are added as they come.
 //! Events of before, and failed ones, are requested from the pipeline.
 
+use std::collections::HashMap;
+
 use super::cursor::Cursor;
 use super::line::{LineRef, OwnedLine, REASONS};
 use super::line_ring::LineRing;
@@ -15,7 +17,7 @@ use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::session_lookup::{SessionEvent, SessionTrace};
 use bklit_wire::time::UtcMillis;
 
-/// The most rows; further ones are counted.
+/// The most rows; beyond it, the oldest are dropped.
 pub const MAX_ROWS: usize = 1_000;
 /// Lines examined per slice.
 const SLICE: u64 = 50_000;
@@ -89,10 +91,12 @@ pub struct Session {
     query: Query,
     cover: Cover,
     rows: Vec<SessionRow>,
+    /// The position of each event's row.
+    places: HashMap<String, usize>,
     selected: u64,
     /// The scroll position.
     pub(crate) cursor: Cursor,
-    left_out: usize,
+    is_cut: bool,
     of_others: u64,
     /// What the pipeline knows of it.
     pub(crate) polled: Polled<Vec<String>>,
@@ -115,9 +119,10 @@ impl Session {
             query,
             cover: Cover::at(ring.next()),
             rows: Vec::new(),
+            places: HashMap::new(),
             selected,
             cursor: Cursor::default(),
-            left_out: 0,
+            is_cut: false,
             of_others: 0,
             polled: Polled::new(EVERY),
         };
@@ -140,9 +145,9 @@ impl Session {
         &self.rows
     }
 
-    /// The number of rows beyond the limit.
-    pub fn left_out(&self) -> usize {
-        self.left_out
+    /// Whether there were more rows than [`MAX_ROWS`], so that the oldest are missing.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// What the pipeline did not search, and why; and whether it was asked.
@@ -207,10 +212,12 @@ impl Session {
             }
         }
         self.cover.grow(&lines, end);
-        let any = !found.is_empty();
+        if found.is_empty() {
+            return false;
+        }
         found.into_iter().for_each(|(number, line)| self.add_line(number, line));
         self.sort();
-        any
+        true
     }
 
     fn is_its(&self, line: LineRef<'_>) -> bool {
@@ -252,39 +259,43 @@ impl Session {
         self.rows.iter().any(|row| row.line.as_ref().is_some_and(|known| is_same(known.as_ref())))
     }
 
-    fn row_of(&mut self, event_id: &str) -> Option<&mut SessionRow> {
-        self.rows.iter_mut().find(|row| row.event_id.as_deref() == Some(event_id))
-    }
-
-    fn push(&mut self, row: SessionRow) {
-        if self.rows.len() < MAX_ROWS {
-            self.rows.push(row);
-        } else {
-            self.left_out += 1;
-        }
-    }
-
     fn add_line(&mut self, number: u64, line: LineRef<'_>) {
-        let new = SessionRow::of_line(number, line);
-        let known = new.event_id.clone().and_then(|id| self.row_of(&id));
-        match known {
-            Some(row) => row.merge(new),
-            None => self.push(new),
-        }
+        self.add(SessionRow::of_line(number, line));
     }
 
     fn add_event(&mut self, event: SessionEvent) {
         let number = self.next_number();
-        let new = SessionRow::of_event(number, event);
-        let known = new.event_id.clone().and_then(|id| self.row_of(&id));
-        match known {
-            Some(row) => row.merge(new),
-            None => self.push(new),
+        self.add(SessionRow::of_event(number, event));
+    }
+
+    /// Adds a row, or what it knows to the one of its event.
+    fn add(&mut self, new: SessionRow) {
+        let place = new.event_id.as_ref().and_then(|id| self.places.get(id));
+        if let Some(row) = place.and_then(|&place| self.rows.get_mut(place)) {
+            return row.merge(new);
+        }
+        // An event whose row was dropped does not come back.
+        if self.is_cut && self.rows.first().is_some_and(|oldest| new.at < oldest.at) {
+            return;
+        }
+        if let Some(id) = &new.event_id {
+            self.places.insert(id.clone(), self.rows.len());
+        }
+        self.rows.push(new);
+        if self.rows.len() >= 2 * MAX_ROWS {
+            self.sort();
         }
     }
 
+    /// Puts the rows in order, and drops the oldest beyond the limit.
     fn sort(&mut self) {
         self.rows.sort_by_key(|row| (row.at, row.number));
+        let beyond = self.rows.len().saturating_sub(MAX_ROWS);
+        self.rows.drain(..beyond);
+        self.is_cut |= beyond > 0;
+        let ids = self.rows.iter().enumerate();
+        let ids = ids.filter_map(|(place, row)| Some((row.event_id.clone()?, place)));
+        self.places = ids.collect();
     }
 }
 

@@ -107,14 +107,18 @@ fn act_anywhere(model: &mut Model, action: Action) -> Option<Effect> {
 /// Goes back by one layer: closes the topmost screen; on the log, ends a visit, the search, or one
 /// condition of the filter. Never ends the console.
 fn back(model: &mut Model) -> Option<Effect> {
-    if screens::back(model) || model.alerts.acknowledge() {
+    if screens::back(model) {
         return None;
     }
     let (limit, height) = (model.limit(), model.log_height());
     match model.panes.focused_mut().end_visit(&model.ring, limit, height) {
-        Some(Visit::Group) => return screens::open(model, Action::Problems),
+        Some(Visit::Group) => return screens::return_to_problems(model),
         Some(Visit::Context) => return None,
         None => {}
+    }
+    if !model.alerts.banners().is_empty() {
+        alerts::acknowledge(model);
+        return None;
     }
     if model.pane().search().is_some() {
         field::apply(model, Purpose::Search, None);

@@ -41,10 +41,11 @@ fn reading(model: &Model) -> Reading {
     };
     let [queue, store] = [0, 1].map(failure);
     Reading {
-        depth: summary.queue.map(|queue| queue.depth),
+        depth: summary.known_queue().map(|queue| queue.depth),
         alarm_depth: model.alarm_depth(),
         store_failure: store,
         queue_failure: queue,
+        spooled: summary.queue.map_or(0, |queue| queue.spooled),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Answers of the pipeline.
 
-use super::screens::{batch, edit, problems, queue, session, settle, sql, trace};
+use super::screens::{batch, edit, problems, processes, queue, session, settle, sql, trace};
 use crate::model::Model;
 use crate::msg::Effect;
 use crate::requests::Answer;
@@ -13,7 +13,10 @@ pub(super) fn take(model: &mut Model, answer: Answer) -> Option<Effect> {
             model.panels.queue.take(answer, now);
             problems::take_failed(model);
         }
-        Answer::Bars(answer) => model.panels.bars.take(answer, now),
+        Answer::Bars(answer) => {
+            model.panels.bars.take(answer, now);
+            processes::refresh(model);
+        }
         Answer::Who(answer) => model.panels.who.take(answer, now),
         Answer::History(answer) => model.panels.history.take(answer, now),
         Answer::Paused(part, paused, answer) => {

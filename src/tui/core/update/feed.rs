@@ -34,8 +34,8 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
                 note_watched(model);
             }
             DebugMessage::Gauges(gauges) => {
+                model.alerts.answered(gauges.accepted, gauges.refused);
                 if gauges.accepted > 0 {
-                    model.alerts.accepted();
                     model.accepted_at = Some(model.now);
                 }
                 model.dirty |= model.figures.gauges(&gauges);

@@ -44,12 +44,13 @@ pub(super) fn open(model: &mut Model) {
             projects.insert(id.to_owned());
         }
     }
+    model.refresh_processes();
     let filters = model.filters.iter().map(|(name, query)| (name.clone(), query.clone()));
     let known = Known {
         queries: model.saved_queries().into_iter().map(|saved| (saved.name, saved.help)).collect(),
         skins: model.options.shell.skins.keys().cloned().collect(),
         projects: projects.into_iter().collect(),
-        processes: model.process_rows().into_iter().map(|row| row.process).collect(),
+        processes: model.panels.processes.rows().iter().map(|row| row.process.clone()).collect(),
         filters: filters.collect(),
         watched: model.alerts.watched().map(|query| query.source().to_owned()).collect(),
         ..Known::default()

@@ -3,14 +3,15 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::draw::{Segment, put, put_right, put_segments, row, segments_width, styled};
+use super::draw::{Segment, put, put_right, put_segments, row, styled};
 use crate::format;
 use crate::keymap;
 use crate::keymap::Action;
 use crate::model::Model;
 use crate::model::alerts::{Banner, BannerState};
-use bklit_wire::text;
+use bklit_alerts::Kind;
 use bklit_wire::time::UtcMillis;
+use bklit_wire::{reason, text};
 
 /// An alert in less space than this is only counted.
 const MIN_ALERT: usize = 24;
@@ -22,11 +23,14 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
     let mut banners: Vec<&Banner> = model.alerts().banners().iter().collect();
-    // Stable: in the order in which they were raised.
-    banners.sort_by_key(|banner| match banner.state {
-        BannerState::Holds => 0,
-        BannerState::Normal(_) => 1,
-        BannerState::Ended(_) => 2,
+    // Stable: in the order in which they were raised, but causes before effects.
+    banners.sort_by_key(|banner| {
+        let state = match banner.state {
+            BannerState::Holds => 0,
+            BannerState::Normal(_) => 1,
+            BannerState::Ended(_) => 2,
+        };
+        (state, !matches!(banner.alert.kind, Kind::Store | Kind::Queue))
     });
     let holds = banners.iter().any(|banner| !matches!(banner.state, BannerState::Ended(_)));
     let badge = if holds { theme.alarm() } else { theme.badge() };
@@ -61,51 +65,69 @@ fn in_a_row(
         let reserved = if left > 0 { text::width(&more(left)) } else { 0 };
         let gap = if nth > 0 { 3 } else { 0 };
         let free = room.saturating_sub(used + gap + reserved);
-        let alert = alert(model, banner, free);
-        if nth > 0 && segments_width(&alert) > free && free < MIN_ALERT {
+        let whole = text::width(&text::safe(&banner.alert.message)) + 2;
+        if nth > 0 && free < MIN_ALERT.min(whole) {
             put(buf, at, start + used, room - used, &more(left + 1), theme.warning());
             return;
         }
         if nth > 0 {
             used += put(buf, at, start + used, 3, " · ", theme.dim());
         }
-        used += put_segments(buf, at, start + used, free, &alert);
+        used += put_segments(buf, at, start + used, free, &alert(model, banner, free));
     }
 }
 
-/// An alert in words; its time is left out before its message is cut.
+/// An alert in words. If space is short, its time is shortened first, then its effect is left out,
+/// then the message is cut; that it has ended is always said.
 fn alert(model: &Model, banner: &Banner, room: usize) -> Vec<Segment> {
     let theme = model.options.theme;
     let alert = &banner.alert;
-    let clock =
-        |second: i64| model.time_of_day(UtcMillis::from_epoch_millis(second.saturating_mul(1000)));
     let again = if banner.count > 1 && alert.value != banner.count {
         format!(" ×{}", format::count(banner.count))
     } else {
         String::new()
     };
-    let (sign, style, time) = match banner.state {
-        BannerState::Holds => ("✗", theme.error(), format!(" since {}", clock(alert.since))),
-        BannerState::Normal(seconds) => {
-            ("▲", theme.warning(), format!(" normal again for {seconds} s"))
-        }
-        BannerState::Ended(at) => {
-            let lasted = format::micros(at.abs_diff(alert.since) as f64 * 1e6);
-            ("✓", theme.dim(), format!(" ended {} after {lasted}", clock(at)))
-        }
+    let (sign, style) = match banner.state {
+        BannerState::Holds => ("✗", theme.error()),
+        BannerState::Normal(_) => ("▲", theme.warning()),
+        BannerState::Ended(_) => ("✓", theme.dim()),
     };
     let message = text::safe(&alert.message);
-    let mut time = format!("{again}{time}");
-    let mut left = room.saturating_sub(text::width(&time) + 2);
-    // The message is more important than its time.
-    if text::width(&message) > left {
-        (time, left) = (String::new(), room.saturating_sub(2));
+    let condition = message.split_once("; ").map_or(&*message, |(condition, _)| condition);
+    let [long, short, least] = times(model, banner);
+    let room = room.saturating_sub(2);
+    let repeated = format!("{again}{long}");
+    let ways = [(&*message, &repeated), (&message, &long), (&message, &short), (condition, &short)];
+    let fits = |(words, time): &(&str, &String)| text::width(words) + text::width(time) <= room;
+    let clipped = |time: &str| reason::clip(condition, room.saturating_sub(text::width(time)));
+    let (words, time) = match ways.into_iter().find(fits) {
+        Some((words, time)) => (words.into(), time),
+        // With the time, unless the last cause would be cut.
+        None if !clipped(&short).ends_with(text::ELLIPSIS) => (clipped(&short), &short),
+        None => (clipped(&least), &least),
+    };
+    vec![styled(format!("{sign} "), style), styled(words, style), styled(time.clone(), theme.dim())]
+}
+
+/// When an alert began, or that it has ended and when: in full, shorter, and as short as possible.
+fn times(model: &Model, banner: &Banner) -> [String; 3] {
+    let at = |second: i64| UtcMillis::from_epoch_millis(second.saturating_mul(1000));
+    let clock = |second: i64| model.time_of_day(at(second));
+    let since = banner.alert.since;
+    match banner.state {
+        BannerState::Holds => {
+            let short = model.zoned(at(since)).strftime(" since %H:%M").to_string();
+            [format!(" since {}", clock(since)), short, String::new()]
+        }
+        BannerState::Normal(seconds) => {
+            let (long, short) = (" normal again".to_owned(), " normal".to_owned());
+            [format!("{long} for {seconds} s"), long, short]
+        }
+        BannerState::Ended(end) => {
+            let after = format!("after {}", format::micros(end.abs_diff(since) as f64 * 1e6));
+            [format!(" ended {} {after}", clock(end)), format!(" ended {after}"), " ended".into()]
+        }
     }
-    vec![
-        styled(format!("{sign} "), style),
-        styled(text::clip(&message, left), style),
-        styled(time, theme.dim()),
-    ]
 }
 
 /// The key that acknowledges alerts, if it is bound here.

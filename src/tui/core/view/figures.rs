@@ -47,9 +47,14 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
     }
 }
 
-/// How long events take from acceptance to storage.
+/// How long events take from acceptance to storage, or for how long none was stored.
 fn stored(model: &Model, width: u16) -> Vec<Segment> {
     let theme = model.options.theme;
+    if let Some(seconds) = model.figures.summary().stalled.filter(|_| !model.is_blind()) {
+        // The figures of the minute before would look as if all were well.
+        let stalled = format!("nothing stored for {}", format::micros(seconds as f64 * 1e6));
+        return vec![styled(stalled, theme.state(State::Critical))];
+    }
     let figures = &model.figures.summary().accept_to_stored;
     let Some([p50, p95, p99]) = figures.percentiles else { return Vec::new() };
     let time = |micros: u64| format::micros(micros as f64);
@@ -70,6 +75,7 @@ fn table(model: &Model, buf: &mut Buffer, layout: &Layout, area: Rect) {
     let theme = model.options.theme;
     let summary = model.figures.summary();
     let warnings = warnings(area);
+    let series = model.panels.bars.series(model.now);
     for stage in Stage::ALL {
         let at = layout.stage(stage);
         let figures = &summary.stages[stage.index()];
@@ -83,7 +89,7 @@ fn table(model: &Model, buf: &mut Buffer, layout: &Layout, area: Rect) {
             let count = format::tiny_count(figures.warnings);
             put_right(buf, at, ERRORS_END + warnings, 5, &count, style);
         }
-        latencies(model, buf, at, stage, figures);
+        latencies(model, buf, at, figures, series.as_ref().map(|series| (series, stage)));
     }
 }
 
@@ -128,8 +134,14 @@ fn bars(area: Rect) -> usize {
 }
 
 /// The percentiles of the last minute, and the p95 of each second as a bar: each compared with what
-/// is usual.
-fn latencies(model: &Model, buf: &mut Buffer, at: Rect, stage: Stage, figures: &StageFigures) {
+/// is usual. Over a longer span, the bars are those of the stage in the history.
+fn latencies(
+    model: &Model,
+    buf: &mut Buffer,
+    at: Rect,
+    figures: &StageFigures,
+    past: Option<(&Series<'_>, Stage)>,
+) {
     let theme = model.options.theme;
     for (nth, end) in PERCENTILE_ENDS.into_iter().enumerate() {
         let (value, style) = match figures.percentiles {
@@ -142,8 +154,8 @@ fn latencies(model: &Model, buf: &mut Buffer, at: Rect, stage: Stage, figures: &
         put_right(buf, at, end + warnings(at), 8, &value, style);
     }
     let (bars, start) = (bars(at), BARS_START + warnings(at));
-    let recent = match model.panels.bars.series(model.now) {
-        Some(series) => history(&series, stage, bars),
+    let recent = match past {
+        Some((series, stage)) => history(series, stage, bars),
         None => figures.history[SECONDS - bars..].to_vec(),
     };
     for (nth, (bar, p95)) in format::sparkline(&recent, bars).chars().zip(&recent).enumerate() {

@@ -12,7 +12,7 @@ use crate::state::State;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::gauges::Health;
 use bklit_wire::pause::Pause;
-use bklit_wire::text;
+use bklit_wire::{reason, text};
 
 /// The places of the parts in the summary's health and failures.
 const QUEUE: usize = 0;
@@ -35,7 +35,11 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
         let area = layout.node(stage);
         let next = nodes.get(nth + 1).map(|next| next.state);
         name(model, stage, next, buf, row(area, 0), layout.table.is_none());
-        values(model, &nodes[nth], buf, area);
+        // A reason may be long, and what follows a broken stage has nothing to say.
+        let silent = Stage::ALL.into_iter().zip(&nodes).skip(nth + 1);
+        let silent = silent.take_while(|(_, node)| node.facts.is_empty()).last();
+        let end = silent.map_or(area.right(), |(stage, _)| layout.node(stage).right());
+        values(model, &nodes[nth], buf, area, Rect { width: end - area.x, ..area });
     }
 }
 
@@ -89,8 +93,8 @@ fn short_name(model: &Model, stage: Stage, room: usize) -> &'static str {
 }
 
 /// The value with the sign of its state, and the first facts: in the same row, or in one of their
-/// own.
-fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect) {
+/// own, in the area `facts`.
+fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect, facts: Rect) {
     let theme = model.options.theme;
     // A gap to the next node.
     let room = usize::from(area.width).saturating_sub(1);
@@ -105,6 +109,7 @@ fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect) {
     };
     let first = row(area, 1);
     let x = put(buf, first, 0, room, &value, style);
+    let (second, wide) = (row(facts, 2), usize::from(facts.width).saturating_sub(1));
     let mut facts = node.facts.iter();
     if area.height < 3 {
         // Only what fits entirely.
@@ -115,10 +120,10 @@ fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect) {
         }
         return;
     }
-    let second = row(area, 2);
     let Some((fact, state)) = facts.next() else { return };
-    // The end of a reason says most.
-    let mut x = put(buf, second, 0, room, &text::clip_start(fact, room), theme.bar(*state));
+    // Of a reason that does not fit, the last cause says most.
+    let fact = if text::width(fact) > wide { reason::last_cause(fact) } else { fact };
+    let mut x = put(buf, second, 0, wide, fact, theme.bar(*state));
     for (fact, state) in facts {
         if x + 3 + text::width(fact) > room {
             break;
@@ -153,29 +158,77 @@ fn node(model: &Model, stage: Stage, has_table: bool) -> Node {
     }
     // Stable: of equal states, the order says what matters more.
     facts.sort_by_key(|(_, state)| std::cmp::Reverse(*state));
-    let (value, state) = match (stage, summary.queue) {
-        (Stage::Queue, Some(queue)) => {
+    let (value, state) = match (stage, summary.known_queue(), summary.queue) {
+        (Stage::Queue, Some(queue), _) => {
             let depth = State::depth(queue.depth, model.alarm_depth());
             (format::short_count(queue.depth), state.max(depth))
         }
+        (Stage::Queue, None, Some(_)) => ("–".to_owned(), state),
         _ => (format::rate(figures.rate).replace(' ', ""), state),
     };
     Node { value, state, facts }
+}
+
+/// What is wrong now, for where the flow has no space for it: each with the stage's name.
+pub(super) fn trouble(model: &Model) -> Vec<String> {
+    let summary = model.figures.summary();
+    let mut wrong = Vec::new();
+    if model.is_blind() {
+        return wrong;
+    }
+    let pauses = summary.paused.iter().filter_map(|(_, pause)| paused(Some(pause)));
+    wrong.extend(pauses.map(|(pause, _)| pause));
+    let mut causes = Vec::new();
+    for (part, stage) in
+        [(STORE, Stage::Clickhouse), (QUEUE, Stage::Queue), (WORKER, Stage::Worker)]
+    {
+        for (reason, _) in failing(summary, part) {
+            // A worker without a queue fails for the same reason.
+            let cause = reason::last_cause(&reason).to_owned();
+            if !causes.contains(&cause) {
+                wrong.push(format!("{}: {cause}", model.stage_name(stage)));
+                causes.push(cause);
+            }
+        }
+    }
+    if let Some(seconds) = summary.stalled {
+        wrong.push(format!("{} {}", model.stage_name(Stage::Worker), stalled(seconds)));
+    }
+    if refused(summary) > State::Normal {
+        wrong.push(format!("{} % refused", summary.refused_percent()));
+    }
+    wrong
+}
+
+/// How the part of refused requests compares with what is normal.
+fn refused(summary: &Summary) -> State {
+    State::share(summary.refused, summary.accepted.saturating_add(summary.refused))
+}
+
+fn stalled(seconds: u64) -> String {
+    format!("stalled {}", format::micros(seconds as f64 * 1e6))
 }
 
 fn idle(figures: &StageFigures) -> State {
     if figures.rate > 0.0 { State::Normal } else { State::Idle }
 }
 
+/// Requests that are refused because of a limit, or because something is wrong with them.
 fn ingestion(figures: &StageFigures, summary: &Summary) -> Vec<(String, State)> {
     let mut facts = Vec::from_iter(paused(summary.paused.intake.as_ref()));
     if summary.throttled > 0 {
         let throttled = format::short_count(summary.throttled);
         facts.push((format!("{throttled} throttled"), State::High));
     }
-    if figures.warnings > 0 {
-        let refused = format::short_count(figures.warnings);
-        facts.push((format!("{refused} refused"), State::Normal));
+    match refused(summary) {
+        State::Normal if figures.warnings > 0 => {
+            let refused = format::short_count(figures.warnings);
+            facts.push((format!("{refused} refused"), State::Normal));
+        }
+        State::Normal => {}
+        // What is over a limit is refused, too.
+        _ if summary.throttled.saturating_mul(2) > summary.refused => {}
+        state => facts.push((format!("{} % refused", summary.refused_percent()), state)),
     }
     facts
 }
@@ -201,7 +254,7 @@ fn queue(model: &Model, summary: &Summary) -> Vec<(String, State)> {
 /// Who has paused it, and why.
 fn paused(pause: Option<&Pause>) -> Option<(String, State)> {
     let Pause { by, reason, .. } = pause?;
-    let reason = reason.iter().map(|reason| format!(": {reason}"));
+    let reason = reason.iter().map(|reason| format!(", {reason}"));
     let text = format!("paused by {by}{}", reason.collect::<String>());
     Some((text::safe(&text).into_owned(), State::Critical))
 }
@@ -210,8 +263,7 @@ fn worker(summary: &Summary) -> Vec<(String, State)> {
     let mut facts = Vec::from_iter(paused(summary.paused.workers.as_ref()));
     facts.extend(failing(summary, WORKER));
     if let Some(seconds) = summary.stalled {
-        let stalled = format!("stalled {}", format::micros(seconds as f64 * 1e6));
-        facts.insert(0, (stalled, State::Critical));
+        facts.insert(0, (stalled(seconds), State::Critical));
     }
     if let Some(lapsed) = summary.queue.and_then(|queue| queue.lapsed).filter(|&n| n > 0) {
         facts.push((format::plural(lapsed, "lease") + " expired", State::High));

@@ -20,7 +20,7 @@ use crate::model::query::ast::UNPARSED;
 use crate::model::screen::Detail;
 use crate::theme::Theme;
 use bklit_wire::debug_log::{Level, Stage};
-use bklit_wire::text;
+use bklit_wire::{reason, text};
 
 /// Details in less space are not useful.
 const MIN_DETAILS: usize = 6;
@@ -79,6 +79,7 @@ fn line_row<'a>(
         store: model.stage_name(Stage::Clickhouse),
         selected: false,
         repeats: 1,
+        is_known: pane.filter().group.is_some(),
         mark: None,
         time: time.strftime("%H:%M:%S%.3f").to_string(),
     }
@@ -102,6 +103,8 @@ struct Row<'a> {
     selected: bool,
     /// How many lines it represents.
     repeats: u32,
+    /// Whether its reason is in the title, because all lines of the pane have the same one.
+    is_known: bool,
     /// The letter it is marked with.
     mark: Option<char>,
     time: String,
@@ -191,6 +194,8 @@ impl Row<'_> {
         let reason = self.line.reason().filter(|_| self.line.level() > Level::Info);
         let has_reason = reason.is_some();
         let (fields_start, style) = match reason {
+            // All lines have it; what they do not have in common says more.
+            Some((_, rest)) if self.is_known => (rest, self.theme.message(self.line.level())),
             Some((reason, rest)) => {
                 let reason_text = &self.line.text()[reason.clone()];
                 free.start += self.reason(reason_text, reason.start, free.clone());
@@ -208,7 +213,7 @@ impl Row<'_> {
         let room = free.len() - details;
         let used = self.part(message, 0, free.start..free.start + room, style);
         let gap = if used > 0 { 2 } else { 0 };
-        let column = self.columns.fields.filter(|_| !has_reason).unwrap_or(0);
+        let column = self.columns.fields.filter(|_| !has_reason || self.is_known).unwrap_or(0);
         let from = (free.start + used + gap).max(start + column);
         if from + MIN_DETAILS <= free.end {
             self.details(fields, fields_start, from..free.end);
@@ -227,13 +232,13 @@ impl Row<'_> {
         }
     }
 
-    /// The reason, the brightest text of the line. If it is too long, its end is shown, which says
-    /// most. Returns the columns used with a gap.
+    /// The reason, the brightest text of the line. If it is too long, its last cause stays, which
+    /// says most. Returns the columns used with a gap.
     fn reason(&mut self, reason: &str, from: usize, columns: Range<usize>) -> usize {
         let style = self.theme.reason();
         let is_found = self.found.iter().any(|f| f.start < from + reason.len() && from < f.end);
         let room = columns.len();
-        let kept = text::clip_start(reason, room);
+        let kept = reason::clip(reason, room);
         let used = if kept.len() == reason.len() || is_found {
             self.part(reason, from, columns, style)
         } else {

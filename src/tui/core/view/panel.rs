@@ -126,7 +126,7 @@ fn texts(
     let width = usize::from(at.width).saturating_sub(4);
     let left_width = segments_width(left);
     let right_width = segments_width(right).min(width.saturating_sub(3));
-    let needed = if first == End::Left { left_width + 4 } else { 0 };
+    let needed = if first == End::Left { left_width + 5 } else { 0 };
     let shows_right = right_width > 0 && right_width + needed <= width;
     let mut room = width.saturating_sub(2);
     if shows_right {
@@ -171,6 +171,10 @@ mod tests {
         (panel.focused, panel.joined) = (true, true);
         assert!(drawn(&panel, 24, 3)[0].starts_with("├─▶queue ─"));
         // The right text is left out first, then the left one is cut.
+        for width in 0..40 {
+            let drawn = drawn(&panel, width, 3);
+            assert!(drawn.is_empty() || width < 12 || drawn[0].contains("queue"), "{drawn:?}");
+        }
         assert_eq!(drawn(&panel, 14, 3)[0], "├─▶queue ────┤");
         assert_eq!(drawn(&panel, 10, 3)[0].chars().count(), 10);
     }

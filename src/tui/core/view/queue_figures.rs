@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::draw::{Segment, joined, put, put_right, put_segments, row, styled};
+use super::flow;
 use super::graph::Graph;
 use crate::format;
 use crate::model::Model;
@@ -83,26 +84,33 @@ fn matching(model: &Model) -> Option<[Segment; 2]> {
     Some([styled(rate, style), of])
 }
 
-/// The figures in a line, most important first.
+/// The figures in a line, most important first. What is wrong follows the depth, because a flow of
+/// this width has no space for it.
 pub(super) fn line(model: &Model) -> Vec<Segment> {
     let theme = model.options.theme;
+    let summary = model.figures.summary();
     let label = |text: String| styled(text, theme.dim());
-    let matching = matching(model).map(|[rate, of]| vec![label("match ".into()), rate, of]);
-    let Some(queue) = model.figures.summary().queue else {
-        let queue = vec![label("queue –".into())];
-        return joined([Some(queue), matching].into_iter().flatten().collect(), theme);
-    };
-    let alarm = label(of_alarm(model, queue.depth));
-    let depth = vec![label("queue ".into()), depth(model, queue.depth), alarm];
-    let in_flight =
-        vec![styled(format::count(queue.in_flight), theme.strong()), label(" in flight".into())];
-    let failed = vec![failed(model, queue.failed), label(" failed".into())];
-    let spooled = spooled(model, queue.spooled).map(|spooled| vec![spooled]);
-    let lapsed = lapsed(model, queue.lapsed).map(|lapsed| vec![lapsed]);
+    let mut parts = vec![match summary.known_queue() {
+        None => vec![label("queue –".into())],
+        Some(queue) => {
+            let alarm = label(of_alarm(model, queue.depth));
+            vec![label("queue ".into()), depth(model, queue.depth), alarm]
+        }
+    }];
+    let spooled = summary.queue.and_then(|queue| spooled(model, queue.spooled));
+    parts.extend(spooled.map(|spooled| vec![spooled]));
+    let trouble = flow::trouble(model).into_iter();
+    parts.extend(trouble.map(|wrong| vec![styled(wrong, theme.error())]));
+    if let Some(queue) = summary.known_queue() {
+        let in_flight = styled(format::count(queue.in_flight), theme.strong());
+        parts.push(vec![failed(model, queue.failed), label(" failed".into())]);
+        parts.push(vec![in_flight, label(" in flight".into())]);
+        parts.extend(lapsed(model, queue.lapsed).map(|lapsed| vec![lapsed]));
+    }
+    parts.extend(matching(model).map(|[rate, of]| vec![label("match ".into()), rate, of]));
     // Last, so that nothing moves when it appears or disappears.
-    let left_out = left_out(model).map(|left_out| vec![left_out]);
-    let parts = [Some(depth), Some(failed), Some(in_flight), spooled, lapsed, matching, left_out];
-    joined(parts.into_iter().flatten().collect(), theme)
+    parts.extend(left_out(model).map(|left_out| vec![left_out]));
+    joined(parts, theme)
 }
 
 /// A block of numbers with a graph of the depth. Its title is in the border above it.
@@ -151,7 +159,7 @@ pub(super) fn depth_graph(model: &Model, buf: &mut Buffer, area: Rect, times: &[
 fn numbers(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
-    let queue = model.figures.summary().queue;
+    let queue = model.figures.summary().known_queue();
     let values = [
         ("waiting", queue.map(|queue| depth(model, queue.depth))),
         ("in flight", queue.map(|queue| styled(format::count(queue.in_flight), theme.strong()))),

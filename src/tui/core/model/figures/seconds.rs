@@ -7,7 +7,7 @@ use crate::model::history::Series;
 use bklit_wire::history::Totals;
 
 impl Figures {
-    /// What processes counted in each second from a time on.
+    /// What processes counted in each second of the minute from a time on.
     pub fn seconds_of(&self, from: i64) -> Series<'static> {
         let first = from.div_euclid(1_000);
         let mut points = vec![None; SECONDS];

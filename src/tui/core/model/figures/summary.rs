@@ -84,6 +84,10 @@ pub struct Summary {
     pub sampling: u32,
     /// The results of dual-write verification, if it is enabled.
     pub verify: Option<VerifyGauges>,
+    /// Accepted events of the last minute.
+    pub accepted: u64,
+    /// Requests refused in the last minute.
+    pub refused: u64,
     /// Requests and messages over a limit.
     pub throttled: u64,
     /// Events that filters dropped.
@@ -104,6 +108,8 @@ impl Default for Summary {
             stalled: None,
             sampling: 1,
             verify: None,
+            accepted: 0,
+            refused: 0,
             throttled: 0,
             filtered: 0,
         }
@@ -111,6 +117,19 @@ impl Default for Summary {
 }
 
 impl Summary {
+    /// The queue, if its state is known now. While it cannot be read, processes repeat what they knew
+    /// before, except for ages.
+    pub fn known_queue(&self) -> Option<QueueGauges> {
+        let is_failing = self.health[0] == Health::Failing;
+        self.queue.filter(|queue| !is_failing || queue.lapsed.is_some())
+    }
+
+    /// The part of the events that was refused in the last minute, in percent.
+    pub fn refused_percent(&self) -> u64 {
+        let all = self.accepted.saturating_add(self.refused).max(1);
+        u64::try_from(u128::from(self.refused) * 100 / u128::from(all)).unwrap_or(100)
+    }
+
     /// Takes what the watched processes report about their state.
     pub(super) fn take_state<'a>(
         &mut self,

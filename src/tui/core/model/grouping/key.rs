@@ -26,19 +26,26 @@ pub struct GroupKey {
 impl GroupKey {
     /// The key of a line.
     pub fn of(line: LineRef<'_>) -> Self {
+        Self::with_status(line, status_of(line))
+    }
+
+    fn with_status(line: LineRef<'_>, status: Option<u16>) -> Self {
         let mut text = String::new();
         mask(&mut text, unfolded(line.message()).0, MAX_PART);
         text.push(SEPARATOR);
         if let Some(reason) = reason_of(line) {
             mask(&mut text, &reason, MAX_PART);
         }
-        let status = detail_text(line, "status").and_then(|status| status.parse().ok());
         Self { stage: line.stage(), level: line.level(), status, text: text.into() }
     }
 
     /// Whether a line has this key.
     pub fn is_of(&self, line: LineRef<'_>) -> bool {
-        self.stage == line.stage() && self.level == line.level() && *self == Self::of(line)
+        // Masking costs most.
+        self.stage == line.stage()
+            && self.level == line.level()
+            && self.status == status_of(line)
+            && *self == Self::with_status(line, self.status)
     }
 
     /// The stage; `None` for lines that could not be parsed.
@@ -70,6 +77,10 @@ impl GroupKey {
     pub fn what(&self) -> &str {
         self.reason().unwrap_or_else(|| self.message())
     }
+}
+
+fn status_of(line: LineRef<'_>) -> Option<u16> {
+    detail_text(line, "status")?.parse().ok()
 }
 
 /// Why a line was written, if it says that.

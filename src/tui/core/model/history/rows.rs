@@ -28,9 +28,19 @@ impl Model {
         let panel = &self.panels.history;
         let (span, from) = (panel.span(), panel.from(self.now));
         if span == Span::Minute {
-            return self.figures.seconds_of(from);
+            return panel.minute.borrowed();
         }
         Series::of(panel.history(None), from, span.step(), span.points())
+    }
+
+    /// Brings the seconds of the last minute up to date if they are shown: once a second, or when
+    /// they are not those of the window.
+    pub(crate) fn refresh_minute(&mut self, is_due: bool) {
+        let panel = &mut self.panels.history;
+        let from = panel.from(self.now);
+        if panel.span() == Span::Minute && (is_due || panel.minute.from != from) {
+            panel.minute = self.figures.seconds_of(from);
+        }
     }
 
     /// The parts of the page of graphs.

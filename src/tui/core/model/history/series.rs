@@ -27,6 +27,12 @@ impl<'a> Series<'a> {
         Self { from, step, points: (0..count).map(point).collect() }
     }
 
+    /// The same points.
+    pub(crate) fn borrowed(&self) -> Series<'_> {
+        let points = self.points.iter().map(|point| point.as_deref().map(Cow::Borrowed));
+        Series { from: self.from, step: self.step, points: points.collect() }
+    }
+
     /// The beginning of a point.
     pub fn time(&self, nth: usize) -> UtcMillis {
         UtcMillis::from_epoch_millis(self.from + self.step * i64::try_from(nth).unwrap_or(0))

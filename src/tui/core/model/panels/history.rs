@@ -2,7 +2,7 @@
 
 use super::Polled;
 use crate::model::cursor::Cursor;
-use crate::model::history::{Shift, Span, Topic};
+use crate::model::history::{Series, Shift, Span, Topic};
 use crate::requests::HistoryWindow;
 use bklit_wire::history::{History, HistoryQuery, MINUTE};
 use bklit_wire::time::UtcMillis;
@@ -43,6 +43,8 @@ impl HistoryList {
 pub struct HistoryPanel {
     /// The last answer.
     pub polled: Polled<Box<HistoryWindow>>,
+    /// The seconds of the last minute, while they are shown.
+    pub(crate) minute: Series<'static>,
     pub(crate) topic: Topic,
     pub(crate) span: Span,
     /// The end of the window; `None` stays with the present.
@@ -60,6 +62,7 @@ impl Default for HistoryPanel {
     fn default() -> Self {
         Self {
             polled: Polled::new(NOW_EVERY),
+            minute: Series::of(None, 0, 1_000, 0),
             topic: Topic::default(),
             span: Span::default(),
             end: None,

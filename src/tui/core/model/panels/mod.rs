@@ -18,7 +18,6 @@ mod who;
 
 use std::collections::VecDeque;
 
-use super::cursor::Cursor;
 use super::line::OwnedLine;
 use super::sql::SqlPanel;
 pub use bars::BarsPanel;
@@ -27,7 +26,7 @@ use bklit_wire::time::UtcMillis;
 use bklit_wire::verification;
 pub use history::{HistoryList, HistoryPanel};
 pub use problems::{FailedGroup, Problem, ProblemKey, ProblemsPanel, SortBy, Span};
-pub use processes::ProcessRow;
+pub use processes::{ProcessRow, ProcessesPanel};
 pub use queue::{BatchPanel, MAX_FAILED, QueueList, QueuePanel};
 pub use visitors::{VisitorsItem, VisitorsList, VisitorsPanel};
 pub use who::WhoPanel;
@@ -197,8 +196,8 @@ pub struct Panels {
     pub bars: BarsPanel,
     /// Queries on the store.
     pub sql: SqlPanel,
-    /// The selection in the list of processes.
-    pub processes: Cursor,
+    /// The list of processes.
+    pub processes: ProcessesPanel,
     /// Where events come from.
     pub who: WhoPanel,
 }

@@ -53,7 +53,8 @@ impl Span {
 /// The order of the problems.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortBy {
-    /// The most frequent first.
+    /// Errors before warnings, the most frequent first: one error matters more than many refused
+    /// requests.
     #[default]
     Count,
     /// The last seen first.
@@ -73,7 +74,7 @@ impl SortBy {
     /// Its name in the title.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Count => "by count",
+            Self::Count => "errors first",
             Self::Last => "by last seen",
         }
     }
@@ -103,6 +104,16 @@ pub enum ProblemKey {
     Lines(GroupKey),
     /// Failed events without lines, by their reason.
     Failed(Box<str>),
+}
+
+impl ProblemKey {
+    /// How bad it is; failed events are errors.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::Lines(key) => key.level(),
+            Self::Failed(_) => Level::Error,
+        }
+    }
 }
 
 /// A row: lines, failed events or both.
@@ -203,6 +214,12 @@ impl ProblemsPanel {
         }
     }
 
+    /// Selects the first row that the next refresh finds.
+    pub(crate) fn restart(&mut self) {
+        self.rows.clear();
+        self.cursor = Cursor::default();
+    }
+
     /// Groups the failed events.
     pub(crate) fn take_failed(&mut self, items: &[FailedView]) {
         let mut places = HashMap::new();
@@ -230,8 +247,9 @@ impl ProblemsPanel {
             .map(|problem| (self.count(&problem, now), self.last(&problem), problem))
             .collect();
         keyed.sort_by(|(count, last, problem), (other_count, other_last, other)| {
+            let by_level = other.key.level().cmp(&problem.key.level());
             let order = match self.sort {
-                SortBy::Count => (other_count, other_last).cmp(&(count, last)),
+                SortBy::Count => by_level.then((other_count, other_last).cmp(&(count, last))),
                 SortBy::Last => (other_last, other_count).cmp(&(last, count)),
             };
             order.then_with(|| problem.key.cmp(&other.key))

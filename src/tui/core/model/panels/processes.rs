@@ -1,6 +1,7 @@
 //! The processes of the pipeline: those that publish figures now, and those that ran in the last hour.
 
 use crate::model::Model;
+use crate::model::cursor::Cursor;
 use crate::model::figures::ProcessFigures;
 use bklit_wire::gauges::About;
 use bklit_wire::time::UtcMillis;
@@ -20,9 +21,38 @@ pub struct ProcessRow {
     pub errors: u64,
 }
 
+/// The list of processes.
+#[derive(Debug, Default)]
+pub struct ProcessesPanel {
+    rows: Vec<ProcessRow>,
+    /// The selected row.
+    pub(crate) cursor: Cursor,
+}
+
+impl ProcessesPanel {
+    /// The processes, as of this second: running ones first, by host; then the others, latest first.
+    pub fn rows(&self) -> &[ProcessRow] {
+        &self.rows
+    }
+
+    /// The selected one.
+    pub fn selected(&self) -> Option<&ProcessRow> {
+        self.rows.get(self.cursor.selected())
+    }
+
+    /// The position of the selected row, and the number of rows scrolled off at the top.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+}
+
 impl Model {
-    /// The processes: running ones first, by host; then the others, latest first.
-    pub fn process_rows(&self) -> Vec<ProcessRow> {
+    /// Brings the list of processes up to date.
+    pub(crate) fn refresh_processes(&mut self) {
+        self.panels.processes.rows = self.process_rows();
+    }
+
+    fn process_rows(&self) -> Vec<ProcessRow> {
         let mut rows: Vec<_> = self.figures.by_process().collect();
         rows.sort_by(|a, b| {
             (&a.about.host, a.about.since, &a.process).cmp(&(

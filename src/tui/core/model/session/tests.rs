@@ -82,5 +82,33 @@ fn rows_are_bounded_and_old_refusals_are_found() {
         ring.push_log(&line(at, "Request refused", Stage::Ingestion, None));
     }
     let session = searched(&ring, Some("p"));
-    assert_eq!((session.rows().len(), session.left_out()), (MAX_ROWS, 1_000));
+    assert_eq!((session.rows().len(), session.is_cut()), (MAX_ROWS, true));
+    // The newest are kept, in order.
+    let at = |row: &SessionRow| row.at.epoch_millis();
+    assert_eq!(
+        session.rows().iter().map(at).collect::<Vec<_>>(),
+        (1_000..2_000).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_dropped_event_does_not_come_back_and_a_kept_one_has_one_row() {
+    let mut ring = LineRing::new(10_000, usize::MAX);
+    let events = MAX_ROWS as i64 + 500;
+    for nth in 0..events {
+        let id = format!("e{nth}");
+        ring.push_log(&line(nth, "Event received", Stage::Ingestion, Some(&id)));
+    }
+    let mut session = searched(&ring, Some("p"));
+    assert_eq!((session.rows().len(), session.is_cut()), (MAX_ROWS, true));
+    for nth in [0, events - 1] {
+        let id = format!("e{nth}");
+        ring.push_log(&line(nth, "Page view stored", Stage::Clickhouse, Some(&id)));
+    }
+    while session.has_work(&ring) {
+        session.work(&ring);
+    }
+    let ids = session.rows().iter().map(|row| row.event_id.clone().unwrap());
+    assert_eq!(ids.collect::<Vec<_>>(), (500..events).map(|n| format!("e{n}")).collect::<Vec<_>>());
+    assert_eq!(session.rows().last().map(|row| row.fate), Some(Fate::Stored));
 }

@@ -71,6 +71,7 @@ impl Handler for HistoryScreen {
     }
 
     fn settle(model: &mut Model) {
+        model.refresh_minute(false);
         let height = model.history_parts().list_rows().height.into();
         let count = model.history_rows().len();
         model.panels.history.selected.settle(count, height);
@@ -79,6 +80,7 @@ impl Handler for HistoryScreen {
     fn poll(model: &mut Model) -> Option<Effect> {
         model.dirty = true;
         model.panels.history.follow_cursor(model.now);
+        model.refresh_minute(true);
         poll_now(model)
     }
 

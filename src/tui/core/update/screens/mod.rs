@@ -29,7 +29,7 @@ pub(super) mod history;
 mod log;
 mod page;
 pub(super) mod problems;
-mod processes;
+pub(super) mod processes;
 pub(super) mod projects;
 pub(super) mod queue;
 pub(super) mod session;
@@ -247,7 +247,11 @@ fn settle_panels(model: &mut Model) {
 /// Opens the screen of an action, replacing another panel.
 pub(super) fn open(model: &mut Model, action: Action) -> Option<Effect> {
     let screen = match action {
-        Action::Problems => Screen::Problems(ProblemsScreen),
+        Action::Problems => {
+            // What is worst now, not what was looked at before.
+            model.panels.problems.restart();
+            Screen::Problems(ProblemsScreen)
+        }
         Action::Queue => {
             model.panels.queue.want_shown();
             Screen::Queue(QueueScreen)
@@ -259,6 +263,15 @@ pub(super) fn open(model: &mut Model, action: Action) -> Option<Effect> {
         // No other action opens a screen of its own.
         _ => return None,
     };
+    open_panel(model, screen)
+}
+
+/// Goes back to the problems, where they were left.
+pub(super) fn return_to_problems(model: &mut Model) -> Option<Effect> {
+    open_panel(model, Screen::Problems(ProblemsScreen))
+}
+
+fn open_panel(model: &mut Model, screen: Screen) -> Option<Effect> {
     replace_panel(model, screen);
     settle(model);
     poll(model)

@@ -24,50 +24,59 @@ impl Handler for ProcessesScreen {
     }
 
     fn scroll(model: &mut Model, action: Action) {
-        let (height, count) = (model.process_list_height(), model.process_rows().len());
-        let cursor = &mut model.panels.processes;
-        cursor.select(target(action, cursor.selected(), height), count, height);
+        let place =
+            target(action, model.panels.processes.cursor.selected(), model.process_list_height());
+        Self::select(model, 0, place);
     }
 
     fn settle(model: &mut Model) {
-        let (height, count) = (model.process_list_height(), model.process_rows().len());
-        model.panels.processes.settle(count, height);
+        let height = model.process_list_height();
+        let processes = &mut model.panels.processes;
+        processes.cursor.settle(processes.rows().len(), height);
     }
 
     fn poll(model: &mut Model) -> Option<Effect> {
         model.dirty = true;
+        refresh(model);
         super::log::poll_bars(model)
     }
 
     fn selection(model: &Model) -> Option<Selection> {
-        let nth = model.panels.processes.selected();
-        let row = model.process_rows().into_iter().nth(nth)?;
-        Some(Selection::item(&row.about, Some(row.process), None))
+        let row = model.panels.processes.selected()?;
+        Some(Selection::item(&row.about, Some(&row.process), None))
     }
 
     fn lists(model: &Model, view: Rect) -> Vec<List> {
         vec![List {
             area: below(view, PROCESSES_HEAD),
-            top: model.panels.processes.top(),
-            count: model.process_rows().len(),
-            selected: Some(model.panels.processes.selected()),
+            top: model.panels.processes.cursor.top(),
+            count: model.panels.processes.rows().len(),
+            selected: Some(model.panels.processes.cursor.selected()),
             opens: Action::OpenRow,
         }]
     }
 
     fn select(model: &mut Model, _list: usize, place: usize) {
-        let (height, count) = (model.process_list_height(), model.process_rows().len());
-        model.panels.processes.select(place, count, height);
+        let height = model.process_list_height();
+        let processes = &mut model.panels.processes;
+        processes.cursor.select(place, processes.rows().len(), height);
+    }
+}
+
+/// Brings the list up to date, if it is shown.
+pub(in crate::update) fn refresh(model: &mut Model) {
+    if model.shown::<ProcessesScreen>().is_some() {
+        model.refresh_processes();
+        <ProcessesScreen as Handler>::settle(model);
     }
 }
 
 /// Shows only the selected process's lines.
 fn open_row(model: &mut Model) {
-    let nth = model.panels.processes.selected();
-    let Some(row) = model.process_rows().into_iter().nth(nth) else {
+    let Some(process) = model.panels.processes.selected().map(|row| row.process.clone()) else {
         return model.notify(NO_LINE);
     };
     model.screens.clear();
-    model.notify(format!("only lines of process {}; :process all shows all", row.process));
-    set_process(model, Some(row.process));
+    model.notify(format!("only lines of process {process}; :process all shows all"));
+    set_process(model, Some(process));
 }

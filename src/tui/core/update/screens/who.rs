@@ -59,6 +59,7 @@ impl Handler for WhoScreen {
 
     fn poll(model: &mut Model) -> Option<Effect> {
         model.dirty = true;
+        model.refresh_processes();
         let who = &mut model.panels.who;
         let request = Request::Who(who.query());
         who.polled.is_due(model.now).then_some(Effect::Ask(request))

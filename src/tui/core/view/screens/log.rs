@@ -17,10 +17,10 @@ use crate::view::draw::{Segment, joined, put, styled};
 use crate::view::panel::Panel;
 use crate::view::{MAX_QUERY, figures, panel, panes, timeline};
 use bklit_wire::debug_log::{Level, Stage};
-use bklit_wire::text;
+use bklit_wire::{reason, text};
 
 /// The most columns of a group's text in the title.
-const MAX_GROUP: usize = 40;
+const MAX_GROUP: usize = 60;
 
 impl Draw for LogScreen {
     fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
@@ -81,7 +81,7 @@ fn cut_off(model: &Model, width: u16) -> Vec<Segment> {
     match &model.link {
         Link::Up => Vec::new(),
         Link::Down(reason) => {
-            let reason = text::clip_start(reason, usize::from(width) / 2).into_owned();
+            let reason = reason::clip(reason, usize::from(width) / 2).into_owned();
             vec![styled(format!("no connection: {reason}"), model.options.theme.error())]
         }
     }
@@ -96,11 +96,18 @@ pub(in crate::view) fn shown_by(model: &Model, pane: &Pane) -> Vec<String> {
             phrases.push(format!("context ({} goes back)", model.key(Action::Context)));
         }
         Some(Visit::Group) => {
-            phrases.push(format!("group ({} goes back)", model.key(Action::Back)));
+            let group = phrase(model, filter, Condition::Group);
+            phrases.push(format!("{group} ({} goes back)", model.key(Action::Back)));
         }
         None => {}
     }
-    let conditions = Condition::ALL.into_iter().filter(|&condition| filter.has(condition));
+    // A group is of one level.
+    let is_said = |condition| {
+        let of_group = matches!(condition, Condition::Group | Condition::Level);
+        of_group && matches!(pane.visit(), Some(Visit::Group))
+    };
+    let conditions = Condition::ALL.into_iter();
+    let conditions = conditions.filter(|&condition| filter.has(condition) && !is_said(condition));
     phrases.extend(conditions.map(|condition| phrase(model, filter, condition)));
     if pane.folds() {
         phrases.push("repeats folded".to_owned());

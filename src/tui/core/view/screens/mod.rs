@@ -36,10 +36,13 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 
 use super::panel::{self, Panel};
-use crate::keymap::Binding;
+use crate::keymap::{Action, Binding};
 use crate::model::Model;
 use crate::model::layout::Layout;
+use crate::model::line::LineRef;
+use crate::model::query::detail;
 use crate::model::screen::{LogScreen, Shown, on_screen};
+use crate::model::trace::Subject;
 pub(super) use log::{is_focused, phrase, shown_by};
 
 /// How a screen is drawn.
@@ -53,6 +56,14 @@ trait Draw: Shown {
     /// What a key currently does, for the hints; `None` if nothing.
     fn hint(_model: &Model, binding: &Binding) -> Option<&'static str> {
         binding.hint
+    }
+}
+
+/// Whether a line leads to a trace or a session.
+fn leads(line: LineRef<'_>, action: Action) -> bool {
+    match action {
+        Action::Session => line.event_id().is_some() || detail(line, "sessionId").is_some(),
+        _ => Subject::of(line).is_some(),
     }
 }
 

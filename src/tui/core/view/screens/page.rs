@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Position;
 
-use super::Draw;
+use super::{Draw, leads};
 use crate::keymap::{Action, Binding};
 use crate::model::Model;
 use crate::model::edit::{EditScreen, EditState};
@@ -15,6 +15,17 @@ use crate::view::draw::scrolled;
 impl Draw for Detail {
     fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
         page(self, model, buf, layout)
+    }
+
+    fn hint(model: &Model, binding: &Binding) -> Option<&'static str> {
+        let line = model.shown::<Self>().map(|shown| shown.line.as_ref());
+        match (binding.action, line) {
+            (Action::CopyId, Some(line)) => binding.hint.filter(|_| line.event_id().is_some()),
+            (action @ (Action::Trace | Action::Session), Some(line)) => {
+                binding.hint.filter(|_| leads(line, action))
+            }
+            _ => binding.hint,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 
-use super::{Draw, polled};
+use super::{Draw, leads, polled};
 use crate::format;
 use crate::keymap::{Action, Binding};
 use crate::model::Model;
@@ -17,8 +17,8 @@ use crate::theme::Theme;
 use crate::view::draw::{Segment, joined, put, put_right, put_segments, row, rule, select, styled};
 use crate::view::panel;
 use bklit_wire::debug_log::{Level, Stage};
-use bklit_wire::text;
 use bklit_wire::time::UtcMillis;
+use bklit_wire::{reason, text};
 
 /// `1,234 k`
 const COUNT: usize = 6;
@@ -82,7 +82,14 @@ impl Draw for ProblemsScreen {
         let problems = &model.panels().problems;
         let selected = problems.selected();
         let has_failed = selected.is_some_and(|problem| problem.failed.is_some());
+        let group = selected.and_then(|problem| problems.group(problem));
+        let mut lines = group.into_iter().flat_map(|group| group.last_lines.iter().rev());
+        let newest = lines.find_map(|&number| model.ring().get(number));
         match binding.action {
+            Action::Trace | Action::Session => {
+                let leads = newest.map_or(has_failed, |line| leads(line, binding.action));
+                binding.hint.filter(|_| leads)
+            }
             Action::RetryGroup | Action::DeleteGroup => binding.hint.filter(|_| has_failed),
             Action::GroupLines | Action::ExportGroup => binding.hint.filter(|_| selected.is_some()),
             _ => binding.hint,
@@ -172,8 +179,7 @@ fn problem_row(
         select(buf, at, theme);
     }
     let (group, failed) = (problems.group(problem), problems.failed_of(problem));
-    let level = group.map_or(Level::Error, |group| group.key.level());
-    let (sign, style) = match level {
+    let (sign, style) = match problem.key.level() {
         Level::Error => ("✗", theme.error()),
         _ => ("▲", theme.warning()),
     };
@@ -209,9 +215,9 @@ fn problem_row(
     }
     let projects = problems.projects(problem).map_or_else(String::new, one_project);
     put(buf, at, starts[6], columns.project, &projects, dim);
-    let reason = usize::from(at.width).saturating_sub(starts[7] + 1);
+    let room = usize::from(at.width).saturating_sub(starts[7] + 1);
     let what = group.map_or_else(|| what(problem), Group::what);
-    put(buf, at, starts[7], reason, what, theme.on(selected, theme.reason()));
+    put(buf, at, starts[7], room, &reason::clip(what, room), theme.on(selected, theme.reason()));
 }
 
 fn stage_style(theme: Theme, stage: Option<Stage>) -> Style {

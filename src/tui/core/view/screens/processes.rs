@@ -11,12 +11,16 @@ use crate::model::panels::ProcessRow;
 use crate::model::screen::ProcessesScreen;
 use crate::theme::Theme;
 use crate::view::draw::{put, put_right, row, rule, select, styled};
-use bklit_wire::text;
+use crate::view::panel;
+use bklit_wire::gauges::Failure;
+use bklit_wire::{reason, text};
 
 /// The width from which versions and latencies are shown.
 const WIDE: u16 = 110;
 /// The width from which roles and uptime are shown.
 const MEDIUM: u16 = 76;
+/// A reason in less space is not useful.
+const MIN_REASON: usize = 16;
 /// A process that has been silent for longer than this, in seconds, is marked.
 const SILENT: i64 = 3;
 
@@ -49,11 +53,29 @@ impl Draw for ProcessesScreen {
         render(model, buf, layout.overlay());
         None
     }
+
+    fn status(model: &Model, buf: &mut Buffer, area: Rect) {
+        let theme = model.options.theme;
+        let failures = model.panels().processes.selected().and_then(|row| row.figures.as_ref());
+        let failures = failures.map_or(&[][..], |figures| &figures.failures);
+        let says = failures.first().map(|failure| {
+            let why = why(failure);
+            let room = usize::from(area.width).saturating_sub(6);
+            styled(reason::clip(&text::safe(&why), room).into_owned(), theme.error())
+        });
+        panel::lower(buf, area, (theme, true), &Vec::from_iter(says), &[]);
+    }
+}
+
+/// What fails, and why.
+fn why(failure: &Failure) -> String {
+    format!("{}: {}", failure.part, failure.reason)
 }
 
 fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
-    let rows = model.process_rows();
+    let processes = &model.panels().processes;
+    let rows = processes.rows();
     let running = rows.iter().filter(|row| row.figures.is_some()).count() as u64;
     let title = [styled("processes", theme.strong())];
     let right = [styled(format!("{running} running"), theme.dim())];
@@ -66,7 +88,7 @@ fn render(model: &Model, buf: &mut Buffer, area: Rect) {
         let text = "No process has published figures yet.";
         put(buf, row(list, 0), 2, usize::from(area.width) - 3, text, theme.dim());
     }
-    let cursor = model.panels().processes;
+    let cursor = processes.cursor();
     for (nth, process) in rows.iter().enumerate().skip(cursor.top()).take(list.height.into()) {
         let at = row(list, nth - cursor.top());
         let selected = nth == cursor.selected();
@@ -109,9 +131,13 @@ fn process_row(
     let used = cells(buf, at, columns, values);
     let failure = process.figures.as_ref().and_then(|figures| figures.failures.first());
     if let Some(failure) = failure {
-        let why = format!("{}: {}", failure.part, failure.reason);
         let room = usize::from(at.width).saturating_sub(used + 2);
-        put(buf, at, used + 1, room, &text::safe(&why), theme.error());
+        let why = why(failure);
+        // In too little space, only the status line has it.
+        if room >= MIN_REASON {
+            let why = reason::clip(&why, room);
+            put(buf, at, used + 1, room, &text::safe(&why), theme.error());
+        }
     }
 }
 

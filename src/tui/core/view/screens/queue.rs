@@ -19,7 +19,7 @@ use crate::view::draw::{
 use crate::view::queue_figures;
 use bklit_wire::gauges::QueueGauges;
 use bklit_wire::queue::FailedView;
-use bklit_wire::text;
+use bklit_wire::{reason, text};
 
 /// The widths from which a column of failed events is shown.
 const TIME_MIN_WIDTH: usize = 90;
@@ -44,14 +44,19 @@ impl Draw for QueueScreen {
         let queue = &model.panels().queue;
         let works = match binding.action {
             Action::RetryAll | Action::EditMany | Action::DeleteAll => {
-                let is_there = queue.selected_batch().is_none() || queue.marks().count() > 0;
+                let is_there = queue.selected_item().is_some() || queue.marks().count() > 0;
                 !model.options.read_only && is_there
             }
             Action::RetryOne | Action::EditOne | Action::DeleteOne => {
-                !model.options.read_only && queue.selected_batch().is_none()
+                !model.options.read_only && queue.selected_item().is_some()
             }
-            Action::MarkFailed => queue.selected_batch().is_none(),
-            Action::NextList => !queue.batches().is_empty(),
+            Action::MarkFailed => queue.selected_item().is_some(),
+            Action::Export | Action::Trace => queue.selected_item().is_some(),
+            Action::FailedDetail => {
+                queue.selected_item().is_some() || queue.selected_batch().is_some()
+            }
+            Action::QueueFilter => !queue.all().is_empty() || !queue.filter().is_empty(),
+            Action::NextList => !queue.batches().is_empty() && queue.count() > 0,
             _ => true,
         };
         binding.hint.filter(|_| works)
@@ -276,7 +281,7 @@ impl Columns {
             x += width;
         }
         let room = usize::from(at.width).saturating_sub(x + 1);
-        put(buf, at, x, room, reason.0, reason.1);
+        put(buf, at, x, room, &reason::clip(reason.0, room), reason.1);
     }
 
     fn labels(&self, model: &Model, buf: &mut Buffer, at: Rect) {

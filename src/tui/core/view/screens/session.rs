@@ -9,7 +9,7 @@ use crate::format;
 use crate::model::Model;
 use crate::model::layout::Layout;
 use crate::model::parts::ListParts;
-use crate::model::session::{Fate, Session, SessionRow};
+use crate::model::session::{Fate, MAX_ROWS, Session, SessionRow};
 use crate::theme::Theme;
 use crate::view::draw::{Segment, joined, put, put_segments, row, rule, select, styled};
 use crate::view::panel;
@@ -89,9 +89,9 @@ fn summary(model: &Model, session: &Session) -> Vec<Segment> {
 /// What was not searched.
 fn gaps(session: &Session, theme: Theme) -> Vec<Segment> {
     let mut items = Vec::new();
-    if session.left_out() > 0 {
-        let more = format!("{} more not shown", format::count(session.left_out() as u64));
-        items.push(vec![styled(more, theme.warning())]);
+    if session.is_cut() {
+        let newest = format!("only the newest {}", format::count(MAX_ROWS as u64));
+        items.push(vec![styled(newest, theme.warning())]);
     }
     if let Some(why) = polled::error(session.polled()) {
         items.push(vec![styled(format!("not searched: {why}"), theme.warning())]);

@@ -171,8 +171,7 @@ fn remarks(model: &Model) -> Vec<Segment> {
 
 /// How many other processes accept events.
 fn other_intakes(model: &Model, view: &WhoView) -> u64 {
-    let rows = model.process_rows().into_iter();
-    let others = rows.filter(|row| {
+    let others = model.panels().processes.rows().iter().filter(|row| {
         let accepts = row.about.roles.split(',').any(|role| role == "ingestion");
         row.figures.is_some() && accepts && row.process != view.process
     });
