@@ -76,17 +76,28 @@ pub(super) fn act(model: &mut Model, action: Action) -> bool {
         Action::MuchLater => timeline.step(PAGE),
         Action::ZoomIn | Action::ZoomOut => {
             let out = action == Action::ZoomOut;
-            if !timeline.zoom(out) {
-                model.notify(match out {
-                    true => "this is all that the log holds",
-                    false => "this is the shortest span",
-                });
-            }
+            let says = match (timeline.zoom(out), timeline.span()) {
+                (false, Some(_)) => "this is the shortest span".to_owned(),
+                (false, None) if !out => "the log holds no more than this".to_owned(),
+                (_, None) => "all that the log holds".to_owned(),
+                (true, Some(seconds)) => format!("a span of {}", span_name(seconds)),
+            };
+            model.notify(says);
         }
         Action::ShowTime => jump(model),
         _ => return false,
     }
     true
+}
+
+/// A span in minutes or hours.
+fn span_name(seconds: i64) -> String {
+    match seconds / 60 {
+        1 => "a minute".to_owned(),
+        minutes @ 2..60 => format!("{minutes} minutes"),
+        60 => "an hour".to_owned(),
+        minutes => format!("{} hours", minutes / 60),
+    }
 }
 
 /// Gives the keys back to the log. Returns whether the timeline had them.
