@@ -30,6 +30,8 @@ const CHUNK: usize = 1024;
 const WRITE_WAIT: Duration = Duration::from_millis(500);
 /// How long restoring waits for another thread that is already doing it; longer than that takes.
 const CHANGE_WAIT: Duration = Duration::from_secs(2);
+/// How late a signal may be noticed.
+const LATE_SIGNAL: Duration = Duration::from_secs(1);
 /// Panics of other threads kept to be shown after the console ends.
 const MAX_DEFERRED: usize = 8;
 /// Clicks and the wheel, in SGR format; not every move, which would be a flood.
@@ -58,6 +60,8 @@ static WRITING: Mutex<()> = Mutex::new(());
 static CUT: AtomicBool = AtomicBool::new(false);
 /// Whether another program has the terminal for a while.
 static LENT: AtomicBool = AtomicBool::new(false);
+/// When it last returned the terminal.
+static RETURNED: Mutex<Option<Instant>> = Mutex::new(None);
 /// Whether mouse reports are enabled.
 static MOUSE: AtomicBool = AtomicBool::new(false);
 static DEFERRED: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -241,10 +245,11 @@ pub fn lend() {
     LENT.store(true, Ordering::Relaxed);
 }
 
-/// Whether another program has the terminal. Then Ctrl-C is meant for that program, although the
-/// terminal also sends it to this process.
+/// Whether another program has the terminal, or had it a moment ago. Then Ctrl-C is meant for that
+/// program, although the terminal also sends it to this process, where it may be noticed late.
 pub fn is_lent() -> bool {
-    LENT.load(Ordering::Relaxed)
+    let returned = *lock(&RETURNED);
+    LENT.load(Ordering::Relaxed) || returned.is_some_and(|at| at.elapsed() < LATE_SIGNAL)
 }
 
 /// Whether suspending makes sense: without a shell with job control nobody could continue the
@@ -273,7 +278,10 @@ pub fn suspend() {
 /// # Errors
 /// If the terminal is gone.
 pub fn resume() -> io::Result<()> {
-    LENT.store(false, Ordering::Relaxed);
+    if LENT.load(Ordering::Relaxed) {
+        *lock(&RETURNED) = Some(Instant::now());
+        LENT.store(false, Ordering::Relaxed);
+    }
     let modes = lock(&TAKEN).as_ref().map(|taken| taken.modes.clone());
     match modes {
         Some(modes) => set_raw(modes).and_then(|()| write(opening().as_bytes())),
