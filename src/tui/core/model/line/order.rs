@@ -113,7 +113,10 @@ mod tests {
             "peer": "::", "title": "t",
         }));
         let fields = line.as_ref().fields();
-        assert_eq!(fields, "reason=locked url=/a sessionId=s attempt=3 title=t peer=:: batchId=b_17");
+        assert_eq!(
+            fields,
+            "reason=locked url=/a sessionId=s attempt=3 title=t peer=:: batchId=b_17"
+        );
         assert_eq!(line.as_ref().batch(), Some((fields.len() - 12, "b_17")));
         assert_eq!(self::line(&json!({ "batchId": "b" })).as_ref().batch(), Some((0, "b")));
         assert_eq!(self::line(&json!({ "note": "batchId=b" })).as_ref().batch(), None);
