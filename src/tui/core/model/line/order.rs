@@ -27,7 +27,7 @@ const FIRST: [&str; 15] = [
 ];
 
 /// The least useful details, least important last.
-const LAST: [&str; 2] = ["eventIds", BATCH];
+const LAST: [&str; 4] = ["peer", "token", "eventIds", BATCH];
 
 /// The id of a batch.
 const BATCH: &str = "batchId";
@@ -110,9 +110,13 @@ mod tests {
     fn details_are_ordered_by_importance() {
         let line = line(&json!({
             "batchId": "b_17", "attempt": 3, "sessionId": "s", "url": "/a", "reason": "locked",
+            "peer": "::", "title": "t",
         }));
         let fields = line.as_ref().fields();
-        assert_eq!(fields, "reason=locked url=/a sessionId=s attempt=3 batchId=b_17");
+        assert_eq!(
+            fields,
+            "reason=locked url=/a sessionId=s attempt=3 title=t peer=:: batchId=b_17"
+        );
         assert_eq!(line.as_ref().batch(), Some((fields.len() - 12, "b_17")));
         assert_eq!(self::line(&json!({ "batchId": "b" })).as_ref().batch(), Some((0, "b")));
         assert_eq!(self::line(&json!({ "note": "batchId=b" })).as_ref().batch(), None);
