@@ -184,7 +184,7 @@ fn valid(n: usize) -> String {
 }
 
 async fn edit(server: &Server, body: &Value) -> Answer {
-    server.send(post(EDIT, &[("Content-Type", "application/json")], &body.to_string())).await
+    server.send(post(EDIT, &[("Content-Type", "application/json")], body.to_string())).await
 }
 
 #[tokio::test]

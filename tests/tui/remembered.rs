@@ -24,11 +24,11 @@ fn with_theme(name: &str) -> ModelOptions {
 
 /// What was saved last.
 fn saved(console: &mut Console) -> Option<Remembered> {
-    let layouts = console.model.take_outbox().into_iter().filter_map(|effect| match effect {
+    let mut layouts = console.model.take_outbox().into_iter().filter_map(|effect| match effect {
         Effect::Job(Job::SaveLayout(layout)) => Some(layout),
         _ => None,
     });
-    layouts.last()
+    layouts.next_back()
 }
 
 #[test]

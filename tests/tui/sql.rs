@@ -56,7 +56,7 @@ fn answer(rows: usize) -> SqlAnswer {
             json!(format!("https://shop.example/products/{nth}?utm_source=newsletter")),
             json!(nth * 137),
             json!(-0.5 * nth as f64),
-            if nth % 3 == 0 { Value::Null } else { json!(metadata) },
+            if nth.is_multiple_of(3) { Value::Null } else { json!(metadata) },
             json!("=cmd|' /C calc'!A0"),
             json!("Mozilla/5.0 (X11; Linux x86_64; rv:147.0) Gecko/20100101 Firefox/147.0"),
             json!("日本"),

@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(saved_histories(dir.path()), one);
         add_histories(dir.path(), &typed(r#"{"queries":["c","a"]}"#)).unwrap();
         let saved = saved_histories(dir.path());
-        let both = r#"{"commands":["since 1m"],"queries":["b","c","a"]}"#;
+        let both = r#"{"commands":["since 1m"],"queries":["b","c","a"],"sql":[]}"#;
         assert_eq!(serde_json::to_string(&saved).unwrap(), both, "of two consoles");
         fs::write(dir.path().join(HISTORIES), "{").unwrap();
         assert_eq!(saved_histories(dir.path()), Histories::default());

@@ -114,7 +114,7 @@ mod tests {
     fn other_files_are_ignored_and_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(LAYOUT);
-        for text in ["", "{", "[1]", "{\"version\":9}", "\u{fffd}", &" ".repeat(MAX_BYTES + 1)] {
+        for text in ["", "{", "1", "{\"version\":9}", "\u{fffd}", &" ".repeat(MAX_BYTES + 1)] {
             fs::write(&path, text).unwrap();
             let error = saved_layout(dir.path()).unwrap_err();
             assert!(error.starts_with("console-layout.json is ignored: "), "{error}");

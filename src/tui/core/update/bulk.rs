@@ -60,7 +60,7 @@ pub(super) fn stop(model: &mut Model) -> Option<Effect> {
 /// Shows its progress or its result, and then the new state of the queue.
 pub(super) fn take_in(model: &mut Model, report: BulkReport) -> Option<Effect> {
     model.dirty = true;
-    let Some(bulk) = model.bulk.as_mut().filter(|bulk| bulk.result.is_none()) else { return None };
+    let bulk = model.bulk.as_mut().filter(|bulk| bulk.result.is_none())?;
     let is_export = matches!(bulk.plan.deed, Deed::Export(_));
     let is_first = bulk.progress == Progress::default();
     bulk.progress = report.progress;
