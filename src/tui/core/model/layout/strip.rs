@@ -57,7 +57,7 @@ mod tests {
             for (amount, split, alerts) in [(Amount::All, false, 1), (Amount::Few, true, 0)] {
                 for detail in [false, true] {
                     let wanted =
-                        Wanted { amount, alerts, bulk: detail, detail, timeline: true, split };
+                        Wanted { amount, alerts, bulk: false, detail, timeline: true, split };
                     let layout = Layout::of(Rect::new(0, 0, width, height), wanted).unwrap();
                     assert!(layout.log.height >= 5, "{layout:?}");
                     let Some(strip) = layout.timeline else { continue };
