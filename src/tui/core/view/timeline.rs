@@ -1,7 +1,7 @@
 //! The timeline above the log: a bar for each span of time, with warnings and errors on top of
 //! other lines.
 
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
@@ -148,10 +148,26 @@ fn axis(model: &Model, buf: &mut Buffer, strip: &Strip) {
     let shift = u16::try_from(from).unwrap_or(0).min(at.width);
     let middle = bars.from + (bars.until() - bars.from) / 2;
     let times = [bars.from, middle, bars.until()].map(|second| time(model, bars, second));
+    let line = buf.cell(at.as_position()).cloned().unwrap_or_default();
     time_axis(buf, Rect { x: at.x + shift, width: at.width - shift, ..at }, &times, theme);
     if let Some(place) = bars.marked {
         let (from, wide) = bars.columns(place, columns);
-        put(buf, at, from + (wide - 1) / 2, 1, "▲", theme.key());
+        let mark = from + (wide - 1) / 2;
+        remove_label(buf, at, mark, &line);
+        put(buf, at, mark, 1, "▲", theme.key());
+    }
+}
+
+/// Removes the label that the mark would cover a character of.
+fn remove_label(buf: &mut Buffer, at: Rect, mark: usize, line: &Cell) {
+    let mark = at.x.saturating_add(u16::try_from(mark).unwrap_or(u16::MAX));
+    let is_label = |x: &u16| buf.cell((*x, at.y)).is_some_and(|cell| cell.symbol() != line.symbol());
+    let start = (at.x..=mark).rev().take_while(is_label).last();
+    let end = (mark..at.right()).take_while(is_label).last();
+    for x in start.zip(end).map_or(0..0, |(start, end)| start..end + 1) {
+        if let Some(cell) = buf.cell_mut((x, at.y)) {
+            *cell = line.clone();
+        }
     }
 }
 
