@@ -177,7 +177,7 @@ fn a_queue_that_does_not_respond_is_reported_until_it_does() {
     works(&daemon);
     redis.kill9();
     let found = reported(&daemon, "its queue fails since");
-    assert!(found.contains("its state cannot be read: the queue is unavailable"), "{found}");
+    assert!(found.contains("its state cannot be read: no connection to Redis at"), "{found}");
     redis.restart();
     works(&daemon);
 }
