@@ -161,7 +161,8 @@ fn axis(model: &Model, buf: &mut Buffer, strip: &Strip) {
 /// Removes the label that the mark would cover a character of.
 fn remove_label(buf: &mut Buffer, at: Rect, mark: usize, line: &Cell) {
     let mark = at.x.saturating_add(u16::try_from(mark).unwrap_or(u16::MAX));
-    let is_label = |x: &u16| buf.cell((*x, at.y)).is_some_and(|cell| cell.symbol() != line.symbol());
+    let is_label =
+        |x: &u16| buf.cell((*x, at.y)).is_some_and(|cell| cell.symbol() != line.symbol());
     let start = (at.x..=mark).rev().take_while(is_label).last();
     let end = (mark..at.right()).take_while(is_label).last();
     for x in start.zip(end).map_or(0..0, |(start, end)| start..end + 1) {
