@@ -21,7 +21,7 @@ const IDLE_SECONDS: u64 = 20;
 /// The kernel's ticks of CPU time per second.
 const TICKS: f64 = 100.0;
 /// The line after the flood.
-pub(crate) const LAST_LINE: &str = "the last line of the flood";
+pub(crate) const LAST_LINE: &str = "end of the flood";
 
 /// Keys, each with a text that appears on the screen or disappears.
 const KEYS: &[(&str, &str, bool)] = &[
