@@ -24,7 +24,7 @@ use super::foreign_starts;
 use super::pending;
 use super::session_plan::{Next, Plan};
 use super::session_state::{self, State, StateRows};
-use super::session_versions::{self, Started, Versions};
+use super::session_versions::{self, Found, Started, Versions};
 use super::{ClickHouseStore, idle_sessions, recovery, session_writes};
 use bklit_pipeline::store::schema::TRACKED_SESSION;
 use bklit_pipeline::store::session::{Session, contributions};
@@ -232,16 +232,7 @@ async fn load<'k>(
     let since = earliest.map(|start| start.saturating_sub(LOOKBACK));
     let theirs = foreign_starts::since(store, since).await?;
     store.pending.set_clock(theirs.clock);
-    let started = Started::At(starts);
-    let mut found = session_versions::read_some(store, keys, &started).await?;
-    let lacks_some = |key: &&&SessionKey| {
-        let state = states.get(**key);
-        state.is_some_and(|state| found.lacks_some(key, &state.session, state.version))
-    };
-    let incomplete: Vec<_> = keys.iter().filter(lacks_some).copied().collect();
-    if !incomplete.is_empty() {
-        found.add(session_versions::read(store, &incomplete, &started).await?);
-    }
+    let mut found = versions(store, keys, &states, &Started::At(starts)).await?;
     if let Some(since) = since.filter(|_| theirs.exist) {
         found.add(session_versions::read(store, &unknown, &Started::Since(since)).await?);
     }
@@ -269,6 +260,25 @@ async fn load<'k>(
         (key, Stored { state, versions: found.remove(key) })
     };
     Ok(Loaded { clock: theirs.clock, sessions: keys.iter().map(stored).collect() })
+}
+
+/// The versions of sessions, without those that add nothing to what is known of the session.
+async fn versions(
+    store: &ClickHouseStore,
+    keys: &[&SessionKey],
+    states: &foldhash::HashMap<SessionKey, State>,
+    started: &Started,
+) -> Result<Found, StoreError> {
+    let mut found = session_versions::read_some(store, keys, started).await?;
+    let lacks_some = |key: &&&SessionKey| {
+        let state = states.get(**key);
+        state.is_some_and(|state| found.lacks_some(key, &state.session, state.version))
+    };
+    let incomplete: Vec<_> = keys.iter().filter(lacks_some).copied().collect();
+    if !incomplete.is_empty() {
+        found.add(session_versions::read(store, &incomplete, started).await?);
+    }
+    Ok(found)
 }
 
 async fn apply(

@@ -78,7 +78,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> bool {
             let out = action == Action::ZoomOut;
             let says = match (timeline.zoom(out), timeline.span()) {
                 (false, Some(_)) => "this is the shortest span".to_owned(),
-                (false, None) if !out => "the log holds no more than this".to_owned(),
+                (false, None) if !out => "the whole log is shown".to_owned(),
                 (_, None) => "all that the log holds".to_owned(),
                 (true, Some(seconds)) => format!("a span of {}", span_name(seconds)),
             };
