@@ -268,7 +268,7 @@ def plots(results: list[Result], folder: pathlib.Path) -> str:
         (folder / "plots").mkdir(parents=True, exist_ok=True)
         name = f"{key[0]}-{key[1]}.svg"
         draw(key, of_plot, folder / "plots" / name)
-        parts.append(f"### {key[0]}: {key[1]}\n\n{sentence(key, of_plot)}\n\n![{key[0]}: {key[1]}](plots/{name})")
+        parts.append(f"### {key[0]}: {key[1]}\n\n{sentence(key, of_plot)}\n\n![{key[0]}: figures against --{key[1]}](plots/{name})")
     return "\n\n".join(parts) or "There are none yet."
 
 

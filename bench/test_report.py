@@ -88,7 +88,7 @@ class Report(unittest.TestCase):
             record("drain", 20_000, unit="events/s", plot="batch", options="--batch 100"),
             record("drain", 60_000, unit="events/s", plot="batch", options="--batch 50000"),
         )
-        self.assertIn("![worker: batch](plots/worker-batch.svg)", text)
+        self.assertIn("![worker: figures against --batch](plots/worker-batch.svg)", text)
         self.assertIn("<svg", (self.folder / "plots/worker-batch.svg").read_text(encoding="utf-8"))
 
     def test_scaling_reads_what_the_report_writes(self):
