@@ -32,7 +32,7 @@ use bklit_console_core::{update, view};
 use bklit_wire::backend::Backend;
 use bklit_wire::time::UtcMillis;
 
-/// The shortest time between two frames when the second one shows the effect of a key.
+/// The shortest time between two frames that show the effect of a key.
 const KEY_FRAME_TIME: Duration = Duration::from_millis(20);
 
 /// The state of the loop.
@@ -51,6 +51,7 @@ pub(super) struct Console {
     /// The shortest time between two frames.
     frame_time: Duration,
     last_frame: Option<Instant>,
+    last_key_frame: Option<Instant>,
     /// Whether a key was pressed since the last frame.
     is_keyed: bool,
     /// Whether the next frame must be drawn in full.
@@ -115,6 +116,7 @@ impl Console {
             jobs,
             frame_time: Duration::from_secs(1) / options.settings.fps.max(1),
             last_frame: None,
+            last_key_frame: None,
             is_keyed: false,
             is_stale: true,
             multiplexer: Multiplexer::from_environment(|name| std::env::var(name).ok()),
@@ -199,9 +201,12 @@ impl Console {
         if !self.display.is_ready() || !(self.is_stale || self.model.needs_redraw()) {
             return None;
         }
-        let apart =
-            if self.is_keyed { self.frame_time.min(KEY_FRAME_TIME) } else { self.frame_time };
-        Some(self.last_frame.map_or_else(Instant::now, |last| last + apart))
+        let (last, apart) = if self.is_keyed {
+            (self.last_key_frame, self.frame_time.min(KEY_FRAME_TIME))
+        } else {
+            (self.last_frame, self.frame_time)
+        };
+        Some(last.map_or_else(Instant::now, |last| last + apart))
     }
 
     fn draw(&mut self) -> io::Result<()> {
@@ -209,8 +214,10 @@ impl Console {
         self.display.draw(|frame| view::render(model, frame))?;
         self.model.drawn();
         self.is_stale = false;
-        self.is_keyed = false;
         self.last_frame = Some(Instant::now());
+        if std::mem::take(&mut self.is_keyed) {
+            self.last_key_frame = self.last_frame;
+        }
         Ok(())
     }
 

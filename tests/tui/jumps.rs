@@ -125,3 +125,17 @@ fn what_is_cleared_is_not_looked_for() {
     console.keys("e");
     assert_eq!(console.model.notice(), Some("no error below"));
 }
+
+/// What is shown matters more than how many lines there are, also while a filter is applied.
+#[test]
+fn a_filter_in_progress_is_named() {
+    for width in [60, 80, 200] {
+        let mut console = many(width);
+        console.keys("5");
+        assert!(console.model.has_work());
+        while console.model.has_work() {
+            assert!(console.screen().contains("without pubsub"), "{}", console.screen());
+            console.send(Msg::Work);
+        }
+    }
+}

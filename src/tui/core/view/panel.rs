@@ -80,6 +80,11 @@ pub(super) fn lower(
     texts(buf, area, ("", style), left, right, End::Right);
 }
 
+/// Whether a border has enough space for both texts.
+pub(super) fn fits(area: Rect, left: &[Segment], right: &[Segment]) -> bool {
+    segments_width(left) + segments_width(right) + 9 <= usize::from(area.width)
+}
+
 /// Which text is more important.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {

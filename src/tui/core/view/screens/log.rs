@@ -170,7 +170,8 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
         .into_iter()
         .map(|phrase| vec![styled(phrase, theme.warning())])
         .collect();
-    if left.is_empty() && pane.search().is_none() {
+    let shows_all = left.is_empty() && pane.search().is_none();
+    if shows_all {
         left.push(vec![styled("all lines", theme.dim())]);
     }
     if let Some(search) = pane.search() {
@@ -196,8 +197,16 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
         let nth = format!("pane {} of {}", panes.focus() + 1, panes.count());
         right.push(vec![styled(nth, theme.warning())]);
     }
-    right.push(vec![place(model)]);
-    panel::lower(buf, area, (theme, is_focused(model)), &left, &joined(right, theme));
+    // What is shown matters more than where the reader is in it.
+    let right = places(model).into_iter().map(|place| {
+        let place = std::iter::once(vec![place]);
+        joined(right.iter().cloned().chain(place).collect(), theme)
+    });
+    let mut right: Vec<_> = right.collect();
+    let fitting = right.iter().position(|right| panel::fits(area, &left, right));
+    let right = right.swap_remove(fitting.unwrap_or(right.len() - 1));
+    let left = if shows_all && fitting.is_none() { Vec::new() } else { left };
+    panel::lower(buf, area, (theme, is_focused(model)), &left, &right);
 }
 
 /// The jump in progress.
@@ -259,29 +268,36 @@ fn amiss(model: &Model) -> Vec<Vec<Segment>> {
     items
 }
 
-/// The reader's position.
-fn place(model: &Model) -> Segment {
+/// The reader's position, from the most to the fewest words.
+fn places(model: &Model) -> Vec<Segment> {
     let theme = model.options.theme;
     let pane = model.pane();
     let shown = pane.index().len() as u64;
     let kept = model.ring().len() as u64;
     let level = pane.filter().level;
-    let mut of = if pane.filter().shows_all() || shown == kept || level > Level::Info {
-        format::lines(shown)
+    let cursor = pane.window(model.log_height()).cursor.filter(|_| !pane.follows());
+    let follows = match (cursor, model.flow()) {
+        (Some(cursor), _) => {
+            let line = format::count(cursor as u64 + 1);
+            let of = format!("line {line} of {}", format::count(shown));
+            return vec![styled(of, theme.plain()), styled(format!("line {line}"), theme.plain())];
+        }
+        (None, Flow::Live) => "following",
+        (None, Flow::Paused { .. }) => "paused",
+    };
+    let lines = format::lines(shown);
+    let all = if pane.filter().shows_all() || shown == kept || level > Level::Info {
+        lines.clone()
     } else {
         format!("{} of {} lines", format::count(shown), format::count(kept))
     };
-    if let Some(begins) = model.ring().begins(level) {
-        of.push_str(&format!(" from {}", model.time_of_day(begins)));
-    }
-    let cursor = pane.window(model.log_height()).cursor.filter(|_| !pane.follows());
-    match (cursor, model.flow()) {
-        (Some(cursor), _) => {
-            let line = format::count(cursor as u64 + 1);
-            let line = format!("line {line} of {}", format::count(shown));
-            styled(line, theme.plain())
-        }
-        (None, Flow::Live) => styled(format!("{of} · following"), theme.dim()),
-        (None, Flow::Paused { .. }) => styled(format!("{of} · paused"), theme.dim()),
-    }
+    let begins = model.ring().begins(level);
+    let begins = begins.map(|at| format!(" from {}", model.time_of_day(at))).unwrap_or_default();
+    let places = [
+        format!("{all}{begins} · {follows}"),
+        format!("{all} · {follows}"),
+        format!("{lines} · {follows}"),
+        follows.to_owned(),
+    ];
+    places.map(|place| styled(place, theme.dim())).into()
 }
