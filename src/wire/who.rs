@@ -7,6 +7,8 @@ use crate::time::UtcMillis;
 
 /// The most rows of an answer.
 pub const MAX_ROWS: usize = 500;
+/// The longest value, in bytes; longer ones are cut.
+pub const MAX_VALUE: usize = 200;
 
 /// Defines an enum whose variants have the same names in Rust, JSON and queries.
 macro_rules! named {

@@ -174,7 +174,7 @@ fn a_console_shows_who_sends_and_leads_to_the_lines() {
     pty.send("\r");
     pty.wait_for("only its lines", |screen| {
         let contents = screen.contents();
-        contents.contains("data.token:tok_")
+        contents.contains("data.token:=tok_")
             && contents.contains("Request refused")
             && contents.contains("Event received")
             && !contents.contains("Event queued")

@@ -200,19 +200,19 @@ fn what_cannot_be_answered_is_said() {
 #[test]
 fn each_value_leads_to_its_lines() {
     for (by, value, filter, found) in [
-        (Dimension::Token, "tok_1", "data.token:tok_1", json!({ "token": "tok_1" })),
-        (Dimension::Address, "::1", "data.peer:::1", json!({ "peer": "::1" })),
+        (Dimension::Token, "tok_1", "data.token:=tok_1", json!({ "token": "tok_1" })),
+        (Dimension::Address, "::1", "data.peer:=::1", json!({ "peer": "::1" })),
         (
             Dimension::Page,
             "https://a.example/x",
-            "data.url:https://a.example/x",
+            "data.url:=https://a.example/x",
             json!({ "url": "https://a.example/x?y" }),
         ),
-        (Dimension::Type, "pageview", "data.type:pageview", json!({ "type": "pageview" })),
+        (Dimension::Type, "pageview", "data.type:=pageview", json!({ "type": "pageview" })),
         (
             Dimension::Type,
             "event add to cart",
-            "data.eventType:\"add to cart\"",
+            "data.eventType:=\"add to cart\"",
             json!({ "type": "event", "eventType": "add to cart" }),
         ),
         (
@@ -222,7 +222,7 @@ fn each_value_leads_to_its_lines() {
             json!({ "referrer": "https://news.example/today" }),
         ),
         (Dimension::Referrer, "", "-data.referrer:*", json!({ "url": "u" })),
-        (Dimension::Country, "DE", "data.countryCode:DE", json!({ "countryCode": "DE" })),
+        (Dimension::Country, "DE", "data.countryCode:=DE", json!({ "countryCode": "DE" })),
     ] {
         let mut console = Console::new(120, 40);
         let line =

@@ -83,6 +83,8 @@ pub struct FigureHistory {
     own: Option<Outbox>,
     /// What several processes share.
     shared: Option<Outbox>,
+    /// Held while it is read: a week takes some memory and processor time.
+    reading: tokio::sync::Mutex<()>,
 }
 
 impl FigureHistory {
@@ -98,12 +100,14 @@ impl FigureHistory {
             recorder: Some(Mutex::new(Recorder::new(process, about))),
             own: Some(Outbox::new(own, "the data dir", 1)),
             shared: shared.map(|shared| Outbox::new(shared, "Redis", IDLE_MINUTES)),
+            reading: tokio::sync::Mutex::default(),
         }
     }
 
     /// Reads a store that other processes write.
     pub fn of_others(shared: Arc<dyn FigureStore>) -> Self {
-        Self { recorder: None, own: None, shared: Some(Outbox::new(shared, "Redis", IDLE_MINUTES)) }
+        let shared = Some(Outbox::new(shared, "Redis", IDLE_MINUTES));
+        Self { recorder: None, own: None, shared, reading: tokio::sync::Mutex::default() }
     }
 
     /// Records what this process counted in a second, and by project.
@@ -135,11 +139,12 @@ impl FigureHistory {
         }
     }
 
-    /// Part of the history, with the minute in progress.
+    /// Part of the history, with the minute in progress. Waits for other readers.
     ///
     /// # Errors
     /// Why no store can be read.
     pub async fn read(&self, query: HistoryQuery) -> Result<History, String> {
+        let _reading = self.reading.lock().await;
         let shared = match &self.shared {
             Some(shared) => Some(self.read_from(shared, query).await),
             None => None,

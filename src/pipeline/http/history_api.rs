@@ -25,12 +25,8 @@ const RANGE: i64 = 60 * 60 * 1000;
 pub async fn read(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, Refusal> {
     let wanted = wanted(head)?;
     let history = peer.context.history.as_ref().ok_or(Refusal::NoHistory)?;
-    let read = async {
-        // One reader at a time: a week takes some memory and CPU time.
-        let _reading = peer.context.histories.lock().await;
-        history.read(wanted).await
-    };
-    let history = within(TIMEOUT, read, |late| late).await.map_err(|_| Refusal::NoHistory)?;
+    let history =
+        within(TIMEOUT, history.read(wanted), |late| late).await.map_err(|_| Refusal::NoHistory)?;
     Ok(response::no_store(response::json(StatusCode::OK, &history)))
 }
 

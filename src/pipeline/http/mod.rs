@@ -92,8 +92,6 @@ pub struct HttpContext {
     /// The queries of operators that are running.
     queries: Queries,
     history: Option<Arc<FigureHistory>>,
-    /// Held while the history is read.
-    histories: tokio::sync::Mutex<()>,
     started: Instant,
     /// Open debug streams.
     streams: AtomicUsize,
@@ -124,7 +122,6 @@ impl HttpContext {
             lookups: tokio::sync::Mutex::default(),
             queries: Queries::default(),
             history: None,
-            histories: tokio::sync::Mutex::default(),
             started: Instant::now(),
             streams: AtomicUsize::new(0),
             batches: batch::BatchLimits::default(),

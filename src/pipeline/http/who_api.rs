@@ -25,8 +25,6 @@ pub async fn read(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>, R
     let wanted =
         WhoQuery { by: named(head, "by")?, span: named(head, "span")?, sort: named(head, "sort")? };
     let context = &peer.context;
-    // One reader at a time: it may read the history.
-    let _reading = context.histories.lock().await;
     let metrics = context.intake.log().metrics();
     let view = who::answer(metrics, context.history.as_deref(), wanted).await;
     Ok(response::no_store(response::json(StatusCode::OK, &view)))

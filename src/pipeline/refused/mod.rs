@@ -98,13 +98,16 @@ pub struct Found {
     pub page: Option<String>,
     /// The id of its token; of an unknown one, its first characters.
     pub token: Option<String>,
+    /// The type of a custom event.
+    pub event_type: Option<String>,
 }
 
 impl Found {
     /// The details of a log line about it.
     pub fn details(&self) -> impl Iterator<Item = (String, serde_json::Value)> + use<> {
-        let Self { session, page, token, .. } = self.clone();
-        let all = [("url", page), ("sessionId", session), ("token", token)];
+        let Self { session, page, token, event_type, .. } = self.clone();
+        let all =
+            [("url", page), ("sessionId", session), ("token", token), ("eventType", event_type)];
         all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())))
     }
 }
@@ -144,7 +147,7 @@ impl Refusals {
         let error = cut(&refused.why.error, MAX_ERROR);
         metrics.refusals().refused(reason, field.map(known_field), &error);
         let scanned = refused.body.map(|body| scan(body, refused.client)).unwrap_or_default();
-        let Scanned { text, truncated, project, mut session, url } = scanned;
+        let Scanned { text, truncated, project, mut session, url, event_type } = scanned;
         // As in the events, so that both mean the same session.
         session.as_mut().map(validate::hash_if_too_long);
         let page = url.as_deref().and_then(page).or_else(|| {
@@ -166,7 +169,8 @@ impl Refusals {
             token: refused.token.map(|token| cut(token, MAX_NAME)),
         };
         let (project, page, token) = (key.project.clone(), key.page.clone(), key.token.clone());
-        let found = Found { project, session, page, token };
+        let event_type = event_type.map(|event_type| cut(&event_type, MAX_NAME));
+        let found = Found { project, session, page, token, event_type };
         let new = New {
             at: UtcMillis::now(),
             status,

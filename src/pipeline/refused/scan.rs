@@ -41,6 +41,7 @@ pub struct Scanned {
     pub project: Option<String>,
     pub session: Option<String>,
     pub url: Option<String>,
+    pub event_type: Option<String>,
 }
 
 /// Reads the first bytes of a body. `client` is the whole address of its sender.
@@ -55,9 +56,10 @@ pub fn scan(body: &[u8], client: IpAddr) -> Scanned {
         project: None,
         session: None,
         url: None,
+        event_type: None,
     };
     scanner.run(&text);
-    let Scanner { out: mut text, project, session, url, .. } = scanner;
+    let Scanner { out: mut text, project, session, url, event_type, .. } = scanner;
     let is_cut = body.len() > read.len();
     // Where reading stopped, there may be the first half of an address.
     let whole = if is_cut { text.len().saturating_sub(SLACK / 2) } else { text.len() };
@@ -68,8 +70,14 @@ pub fn scan(body: &[u8], client: IpAddr) -> Scanned {
     }
     text.truncate(end);
     let value = |found: Option<(usize, String)>| found.map(|(_, value)| value);
-    let (project, session, url) = (value(project), value(session), value(url));
-    Scanned { text, truncated, project, session, url }
+    Scanned {
+        text,
+        truncated,
+        project: value(project),
+        session: value(session),
+        url: value(url),
+        event_type: value(event_type),
+    }
 }
 
 struct Scanner {
@@ -83,6 +91,7 @@ struct Scanner {
     project: Option<(usize, String)>,
     session: Option<(usize, String)>,
     url: Option<(usize, String)>,
+    event_type: Option<(usize, String)>,
 }
 
 #[derive(Clone, Copy)]
@@ -90,6 +99,7 @@ enum Field {
     Project,
     Session,
     Url,
+    EventType,
 }
 
 impl Scanner {
@@ -115,6 +125,7 @@ impl Scanner {
                 "projectId" => Some(Field::Project),
                 "sessionId" => Some(Field::Session),
                 "url" => Some(Field::Url),
+                "eventType" => Some(Field::EventType),
                 _ => None,
             };
         }
@@ -140,6 +151,7 @@ impl Scanner {
             Some(Field::Project) => Some(&mut self.project),
             Some(Field::Session) => Some(&mut self.session),
             Some(Field::Url) => Some(&mut self.url),
+            Some(Field::EventType) => Some(&mut self.event_type),
             None => None,
         };
         if let Some(found) = found

@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 use bklit_wire::event::{CustomEvent, PageView, Payload, QueuedEvent};
 use bklit_wire::gauges::About;
 use bklit_wire::history::{ProjectTotals, Totals};
-use bklit_wire::who::{WhoCounts, WhoRow, WhoSort, WhoSpan};
+use bklit_wire::who::{MAX_VALUE, WhoCounts, WhoRow, WhoSort, WhoSpan};
 
 /// 2026-01-31T12:00:00Z
 const NOON: i64 = 1_769_860_800_000;
@@ -93,8 +93,8 @@ fn an_event_counts_once_in_each_dimension() {
 
 #[test]
 fn texts_are_cut_between_characters() {
-    let long = format!("x{}", "é".repeat(traits::MAX_VALUE));
-    let exact = &long[..traits::MAX_VALUE - 1];
+    let long = format!("x{}", "é".repeat(MAX_VALUE));
+    let exact = &long[..MAX_VALUE - 1];
     assert_eq!(traits::cut(&long), exact);
     assert_eq!(traits::cut(exact), exact);
     let who = Who::new(at(0));
@@ -284,7 +284,7 @@ fn a_sample_of_many_events_is_counted_for_all() {
 #[test]
 fn all_memory_is_bounded_however_many_values_there_are() {
     let who = Who::new(at(0));
-    let padding = "x".repeat(traits::MAX_VALUE);
+    let padding = "x".repeat(MAX_VALUE);
     let mut most = 0;
     // Of each second only the first events are all counted, so these are as many values as possible.
     for minute in (0..130_i64).step_by(5) {

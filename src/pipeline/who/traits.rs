@@ -6,10 +6,7 @@ use crate::auth::TokenRecord;
 use crate::intake::Sender;
 use crate::refused::Found;
 use bklit_wire::event::{EventKind, Payload, QueuedEvent};
-use bklit_wire::who::Dimension;
-
-/// The longest value, in bytes.
-pub const MAX_VALUE: usize = 200;
+use bklit_wire::who::{Dimension, MAX_VALUE};
 
 /// A token, without its secret.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,8 +57,7 @@ impl<'a> Traits<'a> {
                 ..Self::default()
             },
             Payload::Event(custom) => {
-                let kind = format!("{} {}", EventKind::Event.as_str(), custom.event_type).into();
-                Self { project, kind, ..Self::default() }
+                Self { project, kind: custom_kind(&custom.event_type), ..Self::default() }
             }
             Payload::SessionEnd(_) => {
                 Self { project, kind: EventKind::SessionEnd.as_str().into(), ..Self::default() }
@@ -87,13 +83,17 @@ impl<'a> Traits<'a> {
         kind: Option<EventKind>,
         country: Option<String>,
     ) -> Self {
+        let kind = match (kind, &found.event_type) {
+            (Some(EventKind::Event), Some(event_type)) => custom_kind(event_type),
+            (kind, _) => kind.map_or("", EventKind::as_str).into(),
+        };
         let text = |text: &'a Option<String>| text.as_deref().unwrap_or_default();
         Self {
             project: text(&found.project),
             token: TokenName { id: text(&found.token), name: None },
             address: address.unwrap_or_default(),
             page: text(&found.page).into(),
-            kind: kind.map_or("", EventKind::as_str).into(),
+            kind,
             referrer: "",
             country: country.unwrap_or_default().into(),
         }
@@ -125,6 +125,10 @@ fn page(url: &str) -> Cow<'_, str> {
         Some((_, host)) if !host.contains('/') => format!("{page}/").into(),
         _ => page.into(),
     }
+}
+
+fn custom_kind(event_type: &str) -> Cow<'static, str> {
+    format!("{} {event_type}", EventKind::Event.as_str()).into()
 }
 
 /// At most [`MAX_VALUE`] bytes of a text.

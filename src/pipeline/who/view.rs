@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::slots::{OUTCOMES, Row, Slots};
 use crate::history::FigureHistory;
 use crate::metrics::Metrics;
@@ -17,6 +19,8 @@ use bklit_wire::who::{
 
 /// With what it is compared: the same time so long before, in milliseconds.
 const EARLIER: i64 = 60 * MINUTE;
+/// How long the history may take, with the wait for other readers; without it, nothing is compared.
+const HISTORY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What this process has counted. Projects are compared with the history of figures as long as this
 /// process has not run for an hour, if it has been the only one.
@@ -32,7 +36,8 @@ pub async fn answer(
     if view.before.is_none()
         && query.by == Dimension::Project
         && let Some(history) = history
-        && let Some(before) = projects_before(history, &view.process, query.span, now).await
+        && let read = projects_before(history, &view.process, query.span, now)
+        && let Ok(Some(before)) = timeout(HISTORY_TIMEOUT, read).await
     {
         before.apply(&mut view);
         sort(&mut view);

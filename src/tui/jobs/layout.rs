@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::files::replace;
@@ -39,36 +39,46 @@ pub fn saved_layout(dir: &Path) -> Result<Option<Remembered>, String> {
     Remembered::read(&text).map(Some).map_err(|error| format!("{LAYOUT} is ignored: {error}"))
 }
 
-/// The file, and what is to be written to it. Each time, a thread writes the latest state, because
-/// the disk may be slow.
+/// The file, which a thread writes, because the disk may be slow.
 pub(super) struct LayoutFile {
     dir: PathBuf,
-    latest: Arc<Mutex<Option<Remembered>>>,
-    writing: Arc<Mutex<()>>,
+    pending: Arc<Mutex<Pending>>,
     /// Disconnects when the last thread has ended.
     last: Option<Receiver<()>>,
 }
 
+/// What is to be written.
+#[derive(Default)]
+struct Pending {
+    latest: Option<Remembered>,
+    /// Whether a thread is writing; it also writes what comes meanwhile.
+    is_writing: bool,
+}
+
 impl LayoutFile {
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, latest: Arc::default(), writing: Arc::default(), last: None }
+        Self { dir, pending: Arc::default(), last: None }
     }
 
     pub(super) fn save(&mut self, layout: Remembered) {
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(layout);
-        let (dir, latest) = (self.dir.clone(), Arc::clone(&self.latest));
-        let writing = Arc::clone(&self.writing);
+        let mut pending = lock(&self.pending);
+        pending.latest = Some(layout);
+        if std::mem::replace(&mut pending.is_writing, true) {
+            return;
+        }
+        let (dir, shared) = (self.dir.clone(), Arc::clone(&self.pending));
         let (done, last) = channel::<()>();
         let work = move || {
-            let _alone = writing.lock();
-            let layout = latest.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(text) = layout.and_then(|layout| layout.to_text()) {
-                // Not important enough to complain about. There may be no data dir.
-                let _ = replace(&dir, LAYOUT, &text);
+            while let Some(layout) = next(&shared) {
+                if let Some(text) = layout.to_text() {
+                    // Not important enough to complain about. There may be no data dir.
+                    let _ = replace(&dir, LAYOUT, &text);
+                }
             }
             drop(done);
         };
         let started = std::thread::Builder::new().name("files".into()).spawn(work);
+        pending.is_writing = started.is_ok();
         self.last = started.ok().map(|_| last);
     }
 
@@ -78,6 +88,18 @@ impl LayoutFile {
             let _ = last.recv_timeout(FINISH_WAIT);
         }
     }
+}
+
+/// What to write next; without it, the thread ends.
+fn next(pending: &Mutex<Pending>) -> Option<Remembered> {
+    let mut pending = lock(pending);
+    let latest = pending.latest.take();
+    pending.is_writing = latest.is_some();
+    latest
+}
+
+fn lock(pending: &Mutex<Pending>) -> MutexGuard<'_, Pending> {
+    pending.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -108,6 +130,18 @@ mod tests {
         file.save(layout(1));
         file.finish();
         assert!(!missing.exists());
+    }
+
+    /// The disk may hang: threads must not pile up.
+    #[test]
+    fn what_changes_during_a_write_waits_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = LayoutFile::new(dir.path().to_owned());
+        lock(&file.pending).is_writing = true;
+        (0..50).for_each(|focus| file.save(layout(focus)));
+        assert!(file.last.is_none(), "no second thread");
+        assert_eq!(next(&file.pending).unwrap().focus, 49);
+        assert_eq!((next(&file.pending), lock(&file.pending).is_writing), (None, false));
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl Session {
         selected: u64,
         ring: &LineRing,
     ) -> Option<Self> {
-        let test = Test::Data(SESSION.to_owned(), DataTest::Contains(id.clone()));
+        let test = Test::Data(SESSION.to_owned(), DataTest::Is(id.clone()));
         let query = Query::of(Ast { inverted: false, terms: vec![Term { negated: false, test }] })?;
         let mut session = Self {
             id,

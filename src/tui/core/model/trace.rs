@@ -47,7 +47,7 @@ impl Subject {
     fn query(&self) -> Option<Query> {
         let test = match self {
             Self::Event(id) => Test::Id(id.clone()),
-            Self::Batch(id) => Test::Data(BATCH.to_owned(), DataTest::Contains(id.clone())),
+            Self::Batch(id) => Test::Data(BATCH.to_owned(), DataTest::Is(id.clone())),
         };
         Query::of(Ast { inverted: false, terms: vec![Term { negated: false, test }] })
     }

@@ -58,6 +58,8 @@ pub enum DataTest {
     Present,
     /// It contains this; if both are numbers, they must be equal.
     Contains(String),
+    /// It is this, in the same case; a URL may have a query and a fragment as well.
+    Is(String),
     /// It is a number within these bounds.
     Within(Bounds),
 }
@@ -128,6 +130,7 @@ impl fmt::Display for Test {
             Self::Duration(bounds) => write!(f, "dur:{bounds}"),
             Self::Data(path, DataTest::Present) => write!(f, "data.{path}:*"),
             Self::Data(path, DataTest::Contains(part)) => write!(f, "data.{path}:{}", value(part)),
+            Self::Data(path, DataTest::Is(wanted)) => write!(f, "data.{path}:={}", value(wanted)),
             Self::Data(path, DataTest::Within(bounds)) => write!(f, "data.{path}:{bounds}"),
         }
     }
@@ -151,6 +154,6 @@ fn quoted(text: &str) -> String {
 /// A value as it can be typed: in quotes if it would otherwise mean something else.
 fn value(text: &str) -> String {
     let special = |c: char| c.is_whitespace() || matches!(c, '"' | ',');
-    let starts = text.starts_with(['<', '>', '*']) || text.contains("..");
+    let starts = text.starts_with(['<', '>', '*', '=']) || text.contains("..");
     if text.is_empty() || starts || text.contains(special) { quoted(text) } else { text.to_owned() }
 }

@@ -77,6 +77,7 @@ pub(super) enum Check {
 pub(super) enum DataCheck {
     Present,
     Contains { needle: Needle, number: Option<f64> },
+    Is { needle: Needle, wanted: String },
     Within(Bounds),
 }
 
@@ -159,15 +160,22 @@ impl Compiled {
         // A line whose text does not contain the value cannot match. Quoted values may be escaped
         // in the text, so this only works for text without such characters.
         let is_plain = |text: &str| text::is_safe(text) && !text.contains(['"', '\\']);
+        let in_text = |text: &str| is_plain(text) && !text.contains([':', ',', '{', '[']);
         let test = match test {
             DataTest::Present => DataCheck::Present,
             DataTest::Within(bounds) => DataCheck::Within(*bounds),
             DataTest::Contains(part) => {
                 let number = part.parse().ok().filter(|number: &f64| number.is_finite());
-                if number.is_none() && is_plain(part) && !part.contains([':', ',', '{', '[']) {
+                if number.is_none() && in_text(part) {
                     hints.push(self.slot(Needle::text(part)));
                 }
                 DataCheck::Contains { needle: Needle::text(part), number }
+            }
+            DataTest::Is(wanted) => {
+                if in_text(wanted) {
+                    hints.push(self.slot(Needle::exact(wanted)));
+                }
+                DataCheck::Is { needle: Needle::exact(wanted), wanted: wanted.clone() }
             }
         };
         let name = path.rsplit('.').next().unwrap_or(path);
@@ -204,9 +212,10 @@ impl Compiled {
                 Check::Text { slotted, .. } | Check::Id { slotted } => {
                     slotted.needle.find_all(text, &mut found);
                 }
-                Check::Data { test: DataCheck::Contains { needle, .. }, .. } => {
-                    needle.find_all(text, &mut found);
-                }
+                Check::Data {
+                    test: DataCheck::Contains { needle, .. } | DataCheck::Is { needle, .. },
+                    ..
+                } => needle.find_all(text, &mut found),
                 _ => {}
             }
         }
@@ -273,8 +282,22 @@ impl DataCheck {
                 (Some(number), Some(wanted)) => number == *wanted,
                 _ => needle.is_in(&found.text()),
             },
+            Self::Is { wanted, .. } => is_exactly(&found.text(), wanted),
         }
     }
+}
+
+/// Whether a value is the one wanted, apart from the query and fragment of a URL. The root of a host
+/// may lack its slash.
+fn is_exactly(value: &str, wanted: &str) -> bool {
+    let is_url = wanted.contains("://");
+    let is = |wanted: &str| {
+        let rest = value.strip_prefix(wanted);
+        rest.is_some_and(|rest| rest.is_empty() || is_url && rest.starts_with(['?', '#']))
+    };
+    let host = wanted.split_once("://").and_then(|(_, host)| host.strip_suffix('/'));
+    let is_root = host.is_some_and(|host| !host.contains('/'));
+    is(wanted) || is_root && is(&wanted[..wanted.len() - 1])
 }
 
 /// The value as a number, including numbers stored as text.

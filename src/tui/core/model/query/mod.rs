@@ -9,7 +9,7 @@
 //! | `project:p1` | the complete project id |
 //! | `id:3f2a` | part of the event id: the log shows its end |
 //! | `dur:>50` `dur:>1.5s` `dur:10..50` | the duration, in ms without a unit |
-//! | `data.url:/checkout` `data.size:>10` `data.a.b:*` | a detail contains this, compares, exists |
+//! | `data.url:/checkout` `data.peer:=::1` `data.size:>10` `data.a.b:*` | a detail contains this, is this, compares, exists |
 //! | `-stage:queue` `-word` | lines that do not match |
 //! | `!…` | in a filter: all other lines |
 //!

@@ -137,12 +137,17 @@ impl<'a> Parser<'a> {
             return self.error(start, key.len(), said);
         }
         let value_at = self.at;
+        let exactly = path.is_some() && self.rest().starts_with('=');
+        self.at += usize::from(exactly);
         let values = self.values()?;
         let length = self.at - value_at;
         let made = match (key, path) {
             ("stage", _) => stages(&values),
             ("level", _) => levels(&values),
             ("project", _) => Ok(Test::Projects(values.into_iter().map(|v| v.text).collect())),
+            (_, Some(path)) if exactly => {
+                Ok(Test::Data(path.to_owned(), DataTest::Is(joined(&values))))
+            }
             (_, Some(path)) => data(&values).map(|test| Test::Data(path.to_owned(), test)),
             ("id", _) => Ok(Test::Id(joined(&values))),
             _ => duration(&values),

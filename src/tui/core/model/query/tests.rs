@@ -74,6 +74,12 @@ fn every_kind_of_term_asks_for_what_it_says() {
         "data.batch.id:b_1",
         "data.batch:*",
         "data.batch.rows:<=3",
+        "data.batch.id:=b_1",
+        "data.title:=\"Hello \\\"you\\\"\"",
+        "-data.url:=/checkout",
+        "-data.batch.id:=B_1",
+        "-data.batch.id:=b_",
+        "-data.batch.id:=_1",
         "-stage:queue",
         "-/x{9}/",
         "-dur:>100 -nothing",
@@ -104,6 +110,26 @@ fn every_kind_of_term_asks_for_what_it_says() {
     }
 }
 
+/// Rows of Who are pages: addresses without query and fragment.
+#[test]
+fn a_url_may_have_a_query_and_a_fragment() {
+    let root = "data.url:=https://a.example/";
+    for (source, url, is) in [
+        (root, "https://a.example", true),
+        (root, "https://a.example/", true),
+        (root, "https://a.example/?utm=1", true),
+        (root, "https://a.example#top", true),
+        (root, "https://a.example/cart", false),
+        (root, "https://a.example.org/", false),
+        ("data.url:=https://a.example/x", "https://a.example/x#y", true),
+        ("data.url:=https://a.example/x", "https://a.example/x/", false),
+        ("data.url:=https://a.example/x/", "https://a.example/x", false),
+    ] {
+        let ring = ring(&[line("Event accepted", &json!({ "url": url }))]);
+        assert_eq!(query(source).matches(ring.get(0).unwrap()), is, "{source} {url}");
+    }
+}
+
 #[test]
 fn mistakes_have_a_place_and_a_way_out() {
     for (source, at, length, says) in [
@@ -121,6 +147,7 @@ fn mistakes_have_a_place_and_a_way_out() {
         ("data.size:>big", 10, 4, "invalid comparison"),
         ("data.:x", 0, 5, "needs a name"),
         ("stage:", 5, 1, "a value is missing"),
+        ("data.x:=", 7, 1, "a value is missing"),
         ("project:a,", 9, 1, "a value is missing"),
     ] {
         let error = error(source);
@@ -190,6 +217,7 @@ fn any_test() -> impl Strategy<Value = Test> {
         1 => any_word().prop_map(|id| Test::Projects(vec![id])),
         1 => any_word().prop_map(Test::Id),
         1 => any_word().prop_map(|part| Test::Data("k1".into(), DataTest::Contains(part))),
+        1 => any_word().prop_map(|text| Test::Data("k1".into(), DataTest::Is(text))),
         1 => Just(Test::Data("k1.k2".into(), DataTest::Present)),
     ]
 }
@@ -243,6 +271,9 @@ fn naive(test: &Test, log: &DebugLog, shown: &str) -> bool {
         Test::Data(key, DataTest::Contains(part)) => log.data.get(key).is_some_and(|value| {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             has(&text, part)
+        }),
+        Test::Data(key, DataTest::Is(text)) => log.data.get(key).is_some_and(|value| {
+            value.as_str().map_or_else(|| value.to_string() == *text, |value| value == text)
         }),
         Test::Word(_) | Test::Duration(_) | Test::Data(..) => unreachable!(),
     }

@@ -93,7 +93,7 @@ fn open_row(model: &mut Model) -> Option<Effect> {
     };
     model.screens.clear();
     let query = page.and_then(|url| {
-        let test = Test::Data("url".to_owned(), DataTest::Contains(url));
+        let test = Test::Data("url".to_owned(), DataTest::Is(url));
         Query::of(Ast { inverted: false, terms: vec![Term { negated: false, test }] })
     });
     let notice = match &query {

@@ -17,7 +17,7 @@ use crate::update::actions::NO_LINE;
 use crate::update::field::set_filter;
 use crate::update::prompt;
 use bklit_wire::event::EventKind;
-use bklit_wire::who::{Dimension, WhoQuery};
+use bklit_wire::who::{Dimension, MAX_VALUE, WhoQuery};
 
 impl Handler for WhoScreen {
     const IS_PANEL: bool = true;
@@ -129,6 +129,7 @@ impl Wanted {
 
 /// The condition on lines about events with a value, as the lines of their arrival have it.
 fn term(by: Dimension, value: &str) -> Term {
+    let may_be_cut = value.len() + char::MAX.len_utf8() > MAX_VALUE;
     let custom = value.strip_prefix(EventKind::Event.as_str()).and_then(|v| v.strip_prefix(' '));
     let (path, value) = match (by, custom) {
         (Dimension::Type, Some(custom)) => ("eventType", custom),
@@ -141,7 +142,9 @@ fn term(by: Dimension, value: &str) -> Term {
     };
     let test = match value {
         "" => DataTest::Present,
-        value => DataTest::Contains(value.to_owned()),
+        // Lines have the whole address of a referrer.
+        value if may_be_cut || by == Dimension::Referrer => DataTest::Contains(value.to_owned()),
+        value => DataTest::Is(value.to_owned()),
     };
     Term { negated: value.is_empty(), test: Test::Data(path.to_owned(), test) }
 }
