@@ -185,7 +185,7 @@ fn a_console_shows_who_sends_and_leads_to_the_lines() {
     pty.send("j\r");
     pty.wait_for("the lines of the other address", |screen| {
         let contents = screen.contents();
-        contents.contains("data.peer:198.51.100.0")
+        contents.contains("data.peer:=198.51.100.0")
             && contents.contains("Event received")
             && !contents.contains("/cart")
     });
