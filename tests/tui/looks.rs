@@ -272,6 +272,7 @@ fn a_worker_that_does_nothing_while_events_wait_is_stalled() {
     let mut console = busy_with(options((120, 40)));
     let mut figures = super::feed::gauges(3);
     figures.stages[Stage::Worker.index()] = Default::default();
+    let stored = std::mem::take(&mut figures.accept_to_stored);
     for _ in 0..12 {
         console.feed(vec![DebugMessage::Gauges(std::sync::Arc::new(figures.clone()))]);
         console.tick(1);
@@ -279,7 +280,7 @@ fn a_worker_that_does_nothing_while_events_wait_is_stalled() {
     let screen = console.screen();
     assert!(screen.contains("0/s ✗") && screen.contains("stalled 1"), "{screen}");
     // It goes on.
-    figures.stages[Stage::Worker.index()].count = 50;
+    figures.accept_to_stored = stored;
     console.feed(vec![DebugMessage::Gauges(std::sync::Arc::new(figures))]);
     console.tick(1);
     assert!(!console.screen().contains("stalled"), "{}", console.screen());

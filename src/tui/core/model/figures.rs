@@ -343,7 +343,12 @@ impl Figures {
             total(reported.chain(second.lines(i, by_processes).map(|lines| lines.count)))
         };
         figures.rate = self.rate(newest, steps);
-        if let Some(second) = self.seconds.iter().rev().find(|second| steps(second) > 0) {
+        let does = |second: &&Second| match i {
+            // Its steps are the events stored.
+            ACCEPT_TO_STORED => second.p95.is_some_and(|p95| p95[i].is_some()),
+            _ => steps(second) > 0,
+        };
+        if let Some(second) = self.seconds.iter().rev().find(does) {
             self.usual.stepped(i, second.at);
         }
         figures.percentiles = percentile(scratch, 0.5)
@@ -359,14 +364,23 @@ impl Figures {
         figures
     }
 
-    /// For how many seconds the worker has done nothing although events are waiting.
+    /// For how many seconds nothing has been stored although events were waiting.
     fn stalled(&self) -> Option<u64> {
-        let worker = Stage::Worker.index();
-        let last = self.usual.last_step(worker, self.now).or(self.started)?;
-        let waits = self.queue.is_some_and(|queue| queue.depth > 0);
-        let is_idle = self.summary.stages[worker].rate <= 0.0;
-        let idle = self.now - last;
-        (waits && is_idle && idle >= RATE_SECONDS).then_some(idle.unsigned_abs())
+        let queue = self.queue.filter(|queue| queue.depth > 0 || queue.spooled > 0)?;
+        // Only processes publish what was stored.
+        let series = if self.reported.is_some() { ACCEPT_TO_STORED } else { Stage::Worker.index() };
+        let stored = self.usual.last_step(series, self.now).or(self.started)?;
+        let waiting = match queue.oldest_waiting_ms {
+            Some(millis) => Some(self.now.saturating_sub_unsigned(millis / 1000)),
+            // While the queue fails, how long its events have waited is not known.
+            None => {
+                let failure = self.summary.failures[0].as_ref();
+                failure.and_then(|failure| failure.since).map(UtcMillis::epoch_seconds)
+            }
+        };
+        let since = waiting.map_or(stored, |waiting| stored.max(waiting));
+        let idle = self.now - since;
+        (idle >= RATE_SECONDS).then_some(idle.unsigned_abs())
     }
 
     /// The average over the last complete seconds.

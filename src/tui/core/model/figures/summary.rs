@@ -78,7 +78,7 @@ pub struct Summary {
     pub failures: [Option<Failure>; 3],
     /// What an operator has paused.
     pub paused: Paused,
-    /// For how many seconds the worker has done nothing although events are waiting.
+    /// For how many seconds nothing has been stored although events were waiting.
     pub stalled: Option<u64>,
     /// One in this many events is shown.
     pub sampling: u32,

@@ -1,6 +1,6 @@
 use super::*;
 use bklit_wire::debug_log::Level;
-use bklit_wire::gauges::Health;
+use bklit_wire::gauges::{Failure, Health};
 
 fn gauges(process: &str, count: u64, micros: u64) -> Arc<Gauges> {
     let mut histogram = Latencies::histogram();
@@ -146,4 +146,55 @@ fn what_is_kept_is_bounded() {
     }
     assert_eq!(figures.processes.len(), MAX_PROCESSES);
     assert_eq!(figures.seconds[0].gauges.len(), MAX_MESSAGES);
+}
+
+/// Seconds of figures: a queue, and whether anything is stored.
+fn watch(figures: &mut Figures, seconds: std::ops::Range<i64>, stores: bool, like: &Gauges) {
+    for second in seconds {
+        figures.tick(second);
+        let stored = gauges("a", 1, 10).accept_to_stored.clone();
+        let accept_to_stored = if stores { stored } else { Latencies::default() };
+        figures.gauges(&Arc::new(Gauges { accept_to_stored, ..like.clone() }));
+    }
+}
+
+#[test]
+fn the_pipeline_stalls_when_events_wait_and_none_is_stored() {
+    let queue = |depth, oldest_waiting_ms| {
+        Some(QueueGauges { depth, oldest_waiting_ms, lapsed: Some(0), ..QueueGauges::default() })
+    };
+    let like = |queue| Gauges { process: "a".into(), queue, ..Gauges::default() };
+    let mut figures = Figures::default();
+    watch(&mut figures, 1000..1010, true, &like(queue(0, None)));
+    // Nothing to do.
+    watch(&mut figures, 1010..1100, false, &like(queue(0, None)));
+    assert_eq!(figures.summary().stalled, None);
+    // It is not what happened before the events came that counts, and failing steps store nothing.
+    let mut failing = like(queue(3, Some(2_000)));
+    failing.stages[Stage::Worker.index()].count = 1;
+    failing.stages[Stage::Clickhouse.index()].errors = 1;
+    watch(&mut figures, 1100..1103, false, &failing);
+    assert_eq!(figures.summary().stalled, None);
+    failing.queue = queue(3, Some(14_500));
+    watch(&mut figures, 1103..1115, false, &failing);
+    assert_eq!(figures.summary().stalled, Some(14));
+    watch(&mut figures, 1115..1117, true, &failing);
+    assert_eq!(figures.summary().stalled, None, "it goes on, and the queue is still long");
+}
+
+#[test]
+fn the_pipeline_stalls_while_the_queue_is_lost_and_events_are_spooled() {
+    let process = || Gauges { process: "a".into(), ..Gauges::default() };
+    let mut figures = Figures::default();
+    let queue = |spooled| Some(QueueGauges { spooled, ..QueueGauges::default() });
+    watch(&mut figures, 1000..1010, true, &Gauges { queue: queue(0), ..process() });
+    let since = Some(UtcMillis::from_epoch_millis(1_020_000));
+    let failure = Failure { part: PARTS[0].into(), since, ..Failure::default() };
+    let health = Health::Failing;
+    let lost =
+        Gauges { queue: queue(0), queue_health: health, failures: vec![failure], ..process() };
+    watch(&mut figures, 1010..1025, false, &lost);
+    assert_eq!(figures.summary().stalled, None, "nobody waits");
+    watch(&mut figures, 1025..1051, false, &Gauges { queue: queue(9), ..lost });
+    assert_eq!(figures.summary().stalled, Some(30));
 }
