@@ -53,7 +53,8 @@ pub fn curl(settings: &Settings) -> &'static str {
 /// The user, as others know them.
 fn user() -> String {
     let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    format!("{}@{}", user.as_deref().unwrap_or("somebody"), host_name())
+    let user = user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    format!("{user}@{}", host_name())
 }
 
 /// The options of a console on `source`. A `curl` command is added only where the pipeline's token is

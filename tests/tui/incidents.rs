@@ -13,7 +13,7 @@ use bklit_wire::time::UtcMillis;
 use crossterm::event::KeyCode;
 use serde_json::json;
 
-use super::feed::{Console, busy, gauges, log};
+use super::feed::{Console, NOON, busy, gauges, log};
 use super::views::{open_queue, snapshot};
 
 const REDIS: &str = "no connection to Redis at 10.0.0.7:6379: Connection refused";
@@ -232,19 +232,30 @@ fn the_reason_of_a_failing_process_is_shown_at_any_width() {
 }
 
 #[test]
-fn a_pause_says_who_and_why_at_any_width() {
+fn a_pause_says_who_why_and_since_when_at_any_width() {
+    let pause = || {
+        Some(Pause {
+            by: "ann@ops".to_owned(),
+            reason: Some("new disk".to_owned()),
+            since: UtcMillis::from_epoch_millis(NOON * 1000),
+        })
+    };
     for (width, height) in [(80, 24), (120, 40), (200, 60)] {
         let mut console = busy(width, height);
-        pass(&mut console, 3, |figures| {
-            figures.paused.workers = Some(Pause {
-                by: "ann@ops".to_owned(),
-                reason: Some("new disk".to_owned()),
-                since: UtcMillis::MIN,
-            });
+        pass(&mut console, 12, |figures| {
+            figures.paused.workers = pause();
             // Nothing is stored.
             figures.stages[3] = Default::default();
+            figures.accept_to_stored = Default::default();
         });
         assert_says(&console, "WORKERS PAUSED");
-        assert_says(&console, "paused by ann@ops, new disk");
+        assert_says(&console, "paused by ann@ops since 12:00:00: new disk");
+        if width > 80 {
+            assert_says(&console, "nothing stored for 12 s");
+        }
+        let mut console = busy(width, height);
+        pass(&mut console, 3, |figures| figures.paused.intake = pause());
+        assert_says(&console, "INTAKE PAUSED");
+        assert_says(&console, "paused by ann@ops since 12:00:00: new disk");
     }
 }

@@ -29,17 +29,28 @@ struct Node {
     facts: Vec<(String, State)>,
 }
 
+impl Node {
+    fn is_calm(&self) -> bool {
+        self.facts.iter().all(|(_, state)| *state <= State::Normal)
+    }
+}
+
 pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
     let nodes = Stage::ALL.map(|stage| node(model, stage, layout.table.is_some()));
+    // The column up to which a reason covers the facts of the stages after it.
+    let mut covered = 0;
     for (nth, stage) in Stage::ALL.into_iter().enumerate() {
         let area = layout.node(stage);
         let next = nodes.get(nth + 1).map(|next| next.state);
         name(model, stage, next, buf, row(area, 0), layout.table.is_none());
-        // A reason may be long, and what follows a broken stage has nothing to say.
-        let silent = Stage::ALL.into_iter().zip(&nodes).skip(nth + 1);
-        let silent = silent.take_while(|(_, node)| node.facts.is_empty()).last();
-        let end = silent.map_or(area.right(), |(stage, _)| layout.node(stage).right());
-        values(model, &nodes[nth], buf, area, Rect { width: end - area.x, ..area });
+        // A reason may be long, and matters more than what is as it should be.
+        let calm = Stage::ALL.into_iter().zip(&nodes).skip(nth + 1);
+        let covers = !nodes[nth].is_calm();
+        let calm = calm.take_while(|(_, n)| n.facts.is_empty() || covers && n.is_calm());
+        let end = calm.last().map_or(area.right(), |(stage, _)| layout.node(stage).right());
+        let width = if covered > area.x { 0 } else { end - area.x };
+        let used = values(model, &nodes[nth], buf, area, Rect { width, ..area });
+        covered = covered.max(area.x + used);
     }
 }
 
@@ -93,8 +104,8 @@ fn short_name(model: &Model, stage: Stage, room: usize) -> &'static str {
 }
 
 /// The value with the sign of its state, and the first facts: in the same row, or in one of their
-/// own, in the area `facts`.
-fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect, facts: Rect) {
+/// own, in the area `facts`. Returns the columns of that row that they take.
+fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect, facts: Rect) -> u16 {
     let theme = model.options.theme;
     // A gap to the next node.
     let room = usize::from(area.width).saturating_sub(1);
@@ -118,9 +129,9 @@ fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect, facts: Rect)
             put(buf, first, x, 3, " · ", theme.dim());
             put(buf, first, x + 3, room - x - 3, fact, theme.bar(*state));
         }
-        return;
+        return 0;
     }
-    let Some((fact, state)) = facts.next() else { return };
+    let Some((fact, state)) = facts.next().filter(|_| wide > 0) else { return 0 };
     // Of a reason that does not fit, the last cause says most.
     let fact = if text::width(fact) > wide { reason::last_cause(fact) } else { fact };
     let mut x = put(buf, second, 0, wide, fact, theme.bar(*state));
@@ -131,15 +142,16 @@ fn values(model: &Model, node: &Node, buf: &mut Buffer, area: Rect, facts: Rect)
         x += put(buf, second, x, 3, " · ", theme.dim());
         x += put(buf, second, x, room - x, fact, theme.bar(*state));
     }
+    u16::try_from(x).unwrap_or(u16::MAX)
 }
 
 fn node(model: &Model, stage: Stage, has_table: bool) -> Node {
     let summary = model.figures.summary();
     let figures = &summary.stages[stage.index()];
     let mut facts = match stage {
-        Stage::Ingestion => ingestion(figures, summary),
+        Stage::Ingestion => ingestion(model, figures, summary),
         Stage::Queue => queue(model, summary),
-        Stage::Worker => worker(summary),
+        Stage::Worker => worker(model, summary),
         Stage::Clickhouse => failing(summary, STORE),
         Stage::Pubsub | Stage::Websocket => Vec::new(),
     };
@@ -176,7 +188,7 @@ pub(super) fn trouble(model: &Model) -> Vec<String> {
     if model.is_blind() {
         return wrong;
     }
-    let pauses = summary.paused.iter().filter_map(|(_, pause)| paused(Some(pause)));
+    let pauses = summary.paused.iter().filter_map(|(_, pause)| paused(model, Some(pause)));
     wrong.extend(pauses.map(|(pause, _)| pause));
     let mut causes = Vec::new();
     for (part, stage) in
@@ -214,8 +226,8 @@ fn idle(figures: &StageFigures) -> State {
 }
 
 /// Requests that are refused because of a limit, or because something is wrong with them.
-fn ingestion(figures: &StageFigures, summary: &Summary) -> Vec<(String, State)> {
-    let mut facts = Vec::from_iter(paused(summary.paused.intake.as_ref()));
+fn ingestion(model: &Model, figures: &StageFigures, summary: &Summary) -> Vec<(String, State)> {
+    let mut facts = Vec::from_iter(paused(model, summary.paused.intake.as_ref()));
     if summary.throttled > 0 {
         let throttled = format::short_count(summary.throttled);
         facts.push((format!("{throttled} throttled"), State::High));
@@ -251,19 +263,21 @@ fn queue(model: &Model, summary: &Summary) -> Vec<(String, State)> {
     facts
 }
 
-/// Who has paused it, and why.
-fn paused(pause: Option<&Pause>) -> Option<(String, State)> {
-    let Pause { by, reason, .. } = pause?;
-    let reason = reason.iter().map(|reason| format!(", {reason}"));
-    let text = format!("paused by {by}{}", reason.collect::<String>());
+/// Who has paused it, since when, and why.
+fn paused(model: &Model, pause: Option<&Pause>) -> Option<(String, State)> {
+    let Pause { by, reason, since } = pause?;
+    let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let text = format!("paused by {by} since {}{reason}", model.time_of_day(*since));
     Some((text::safe(&text).into_owned(), State::Critical))
 }
 
-fn worker(summary: &Summary) -> Vec<(String, State)> {
-    let mut facts = Vec::from_iter(paused(summary.paused.workers.as_ref()));
+fn worker(model: &Model, summary: &Summary) -> Vec<(String, State)> {
+    let mut facts = Vec::from_iter(paused(model, summary.paused.workers.as_ref()));
     facts.extend(failing(summary, WORKER));
     if let Some(seconds) = summary.stalled {
-        facts.insert(0, (stalled(seconds), State::Critical));
+        // Who paused it says why.
+        let place = usize::from(summary.paused.workers.is_some());
+        facts.insert(place, (stalled(seconds), State::Critical));
     }
     if let Some(lapsed) = summary.queue.and_then(|queue| queue.lapsed).filter(|&n| n > 0) {
         facts.push((format::plural(lapsed, "lease") + " expired", State::High));

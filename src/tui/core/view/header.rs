@@ -61,7 +61,7 @@ fn right(model: &Model, room: usize) -> Vec<Segment> {
     let rate = format!("{rate:>RATE$}");
     let read_only = model.options.read_only.then(|| styled("READ-ONLY ", theme.warning()));
     let mouse = model.mouse.then(|| styled("mouse ", theme.key()));
-    let paused = paused(model).map(|parts| styled(parts, theme.badge()));
+    let paused = paused(model).map(|parts| styled(parts, theme.alarm()));
     let state = paused.into_iter().chain(read_only).chain(mouse).chain(state(model));
     let state: Vec<_> = state.collect();
     let whole = text::width(&short_source(model)) + 3;
