@@ -251,7 +251,7 @@ fn a_pause_says_who_why_and_since_when_at_any_width() {
         assert_says(&console, "WORKERS PAUSED");
         assert_says(&console, "paused by ann@ops since 12:00:00: new disk");
         if width > 80 {
-            assert_says(&console, "nothing stored for 12 s");
+            assert_says(&console, "nothing stored for 14 s");
         }
         let mut console = busy(width, height);
         pass(&mut console, 3, |figures| figures.paused.intake = pause());
