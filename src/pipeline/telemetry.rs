@@ -190,7 +190,7 @@ impl<'a> Step<'a> {
         let log = self.log;
         log.metrics.steps(self.stage, Level::Warn, self.took, u64::from(self.counted));
         if log.bus.has_subscribers()
-            && let Some(data) = log.folder.add(kind, self.stage, message, data)
+            && let Some(data) = log.folder.add(kind, (self.stage, self.project), message, data)
         {
             self.uncounted().warn(message, || data);
         }

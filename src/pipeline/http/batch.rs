@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use bklit_wire::debug_log::Stage;
 use bklit_wire::event::{EventKind, Payload};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
@@ -19,14 +18,13 @@ use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::body::{self, Expected};
-use super::ingest::{About, Refused, RefusedEvent, bearer, shown};
+use super::ingest::{About, Refused, RefusedEvent, bearer};
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Arrival, Peer};
 use crate::auth::{Denied, Scope};
 use crate::intake::{self, Envelope, Rejection, Sender};
 use crate::queue::MAX_PUSHED;
-use crate::telemetry::{Data, Repeated};
 
 /// The most bytes of batches that are parsed and queued at once; further batches wait. What is
 /// parsed takes up to twelve times the memory of its JSON.
@@ -37,8 +35,6 @@ const MAX_RECEIVED: usize = 64 << 20;
 const UNIT: usize = 1024;
 /// Events parsed before other tasks get a turn.
 const PARSED_AT_ONCE: usize = 32;
-/// Refused events of a batch that are logged one by one.
-const MAX_LOGGED: usize = 5;
 /// May precede JSON.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 const KINDS: [EventKind; 3] = [EventKind::Pageview, EventKind::Event, EventKind::SessionEnd];
@@ -189,24 +185,10 @@ fn respond(results: Vec<Result<String, Refused>>) -> Response<ResponseBody> {
     response::retryable(response::json(status, &results), wait)
 }
 
-/// Counts the refused events, and logs the first ones.
+/// Counts and logs the refused events.
 fn log_refused(peer: &Peer, about: &About, results: &[Result<String, Refused>], took: Duration) {
-    let mut refused = results.iter().filter_map(|result| result.as_ref().err());
-    refused.by_ref().take(MAX_LOGGED).for_each(|refused| refused.log(peer, about, took));
-    let others = refused.map(|refused| drop(refused.count(peer, about))).count();
-    if others == 0 {
-        return;
-    }
-    let repeated = Repeated::from_address("batch", about.client);
-    let step = peer.context.intake.log().step(Stage::Ingestion);
-    step.warn_repeated(repeated, "More events of a batch refused", || {
-        let mut data = Data::from_iter([
-            ("events".to_owned(), others.into()),
-            ("path".to_owned(), shown(about.uri.path()).into()),
-        ]);
-        data.extend(peer.shown(about.client));
-        data
-    });
+    let refused = results.iter().filter_map(|result| result.as_ref().err());
+    refused.for_each(|refused| refused.log(peer, about, took));
 }
 
 /// The JSON of each event: the members of an array, or lines.
