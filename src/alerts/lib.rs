@@ -117,6 +117,10 @@ pub struct Reading {
     pub queue_failure: Option<String>,
     /// Events in the spool, which wait until the queue is available again.
     pub spooled: u64,
+    /// What the refusals of the last minute say, such as `mostly 400 shop: url is missing`.
+    pub refused: Option<String>,
+    /// What the errors of the last minute say.
+    pub errors: Option<String>,
 }
 
 /// What has become of an alert.
@@ -245,11 +249,11 @@ impl Monitor {
         }
         let found = [
             self.depth(reading),
-            self.error_rate(),
+            self.error_rate(reading.errors.as_deref()),
             self.silence(),
             store(reading.store_failure.as_deref()),
             queue(reading.queue_failure.as_deref(), reading.spooled),
-            self.refusals(),
+            self.refusals(reading.refused.as_deref()),
         ];
         let mut changes = Vec::new();
         let latches = self.latches.iter_mut().zip(&mut self.last).zip(&mut self.now);
@@ -280,6 +284,11 @@ impl Monitor {
         let nth = kind as usize;
         match (self.latches.get(nth), self.now.get(nth).and_then(Option::as_ref)) {
             (Some(Latch { raised: true, .. }), Some(alert)) => Condition::Holds(alert.clone()),
+            (Some(Latch { raised: true, normal: 0, .. }), None) => {
+                // Neither far from normal nor normal.
+                let last = self.last.get(nth).and_then(Option::as_ref);
+                last.map_or(Condition::Normal(0), |last| Condition::Holds(last.clone()))
+            }
             (Some(Latch { raised: true, normal, .. }), None) => Condition::Normal(*normal),
             _ => Condition::Ended,
         }
@@ -298,7 +307,7 @@ impl Monitor {
         }
     }
 
-    fn error_rate(&self) -> Found {
+    fn error_rate(&self, what: Option<&str>) -> Found {
         let limit = self.settings.errors_per_minute;
         let value = self.last_minute().errors;
         Found {
@@ -308,15 +317,16 @@ impl Monitor {
             value,
             limit,
             message: format!(
-                "{} in the last minute, above {}",
+                "{} in the last minute, above {}{}",
                 plural(value, "error"),
-                count(limit)
+                count(limit),
+                what.map(|what| format!("; {what}")).unwrap_or_default()
             ),
         }
     }
 
     /// A few refused requests are normal, such as those of crawlers.
-    fn refusals(&self) -> Found {
+    fn refusals(&self, what: Option<&str>) -> Found {
         let limit = self.settings.refused_percent;
         let Counts { accepted, refused, .. } = self.last_minute();
         let all = accepted.saturating_add(refused);
@@ -329,8 +339,9 @@ impl Monitor {
             value,
             limit,
             message: format!(
-                "{value} % of events refused ({} in a minute); clients get an error",
-                count(refused)
+                "{value} % of events refused ({} in a minute); {}",
+                count(refused),
+                what.unwrap_or("clients get an error")
             ),
         }
     }

@@ -176,8 +176,17 @@ fn many_refused_events_raise_an_alert_and_a_few_do_not() {
     assert_eq!((alert.kind, alert.value, alert.limit, alert.since), (Kind::Refused, 33, 25, 3));
     let message = "33 % of events refused (40 in a minute); clients get an error";
     assert_eq!(alert.message, message);
+    // Neither above the limit nor normal.
+    let mut monitor = monitor(AlertSettings::default());
+    let reading = Reading { refused: Some("mostly 400 shop: x".into()), ..Reading::default() };
+    monitor.answered(60, 40);
+    (1..5).for_each(|second| drop(monitor.tick(second, &reading)));
+    monitor.answered(100, 0);
+    monitor.tick(5, &reading);
+    let Condition::Holds(alert) = monitor.condition(Kind::Refused) else { panic!() };
+    assert_eq!(alert.message, "40 % of events refused (40 in a minute); mostly 400 shop: x");
     let never = AlertSettings { refused_percent: 0, ..AlertSettings::default() };
-    let mut monitor = monitor(never);
+    let mut monitor = Monitor::new(never);
     monitor.answered(0, 1_000);
     assert!((1..9).all(|second| monitor.tick(second, &Reading::default()).is_empty()));
 }

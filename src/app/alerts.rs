@@ -70,12 +70,17 @@ impl DaemonAlerts {
             let failure = gauges.failures.iter().find(|failure| failure.part == part);
             fails.then(|| failure.map_or_else(String::new, |failure| failure.reason.clone()))
         };
+        let recent = gauges.recent.as_ref();
+        let last =
+            |error: &Option<String>| error.as_ref().map(|error| format!("the last: {error}"));
         let reading = Reading {
             depth: gauges.queue.map(|queue| queue.depth),
             alarm_depth: self.alarm_depth,
             store_failure: failure("store", gauges.store_health),
             queue_failure: failure("queue", gauges.queue_health),
             spooled: gauges.queue.map_or(0, |queue| queue.spooled),
+            refused: recent.and_then(|recent| last(&recent.last_error)),
+            errors: recent.and_then(|recent| last(&recent.last_store_error)),
         };
         for (state, alert) in self.monitor.changes(second, &reading) {
             let kind = alert.kind.as_str();

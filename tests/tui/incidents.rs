@@ -138,6 +138,15 @@ fn many_refused_events_are_seen_in_the_flow_and_raise_an_alert() {
     console.resize(120, 40);
     assert_says(&console, "40 % refused");
     assert_says(&console, "; clients get an error since 12:0");
+    let mut lines = refusals();
+    for line in &mut lines {
+        line.project_id = Some("shop".to_owned());
+        line.timestamp = UtcMillis::from_epoch_millis((NOON + 190) * 1000);
+    }
+    console.logs(lines);
+    console.tick(1);
+    console.resize(200, 60);
+    assert_says(&console, "; mostly 400 shop: title: expected a string, found");
 }
 
 /// A flood of refused requests, and an error among them.

@@ -3,9 +3,11 @@
 use super::screens;
 use crate::model::Model;
 use crate::model::alerts::{Alerts, MAX_WATCHED};
+use crate::model::grouping::{Group, GroupKey};
 use crate::model::palette::commands::Notify;
 use crate::msg::{Effect, Job};
 use bklit_alerts::Reading;
+use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::gauges::Health;
 use bklit_wire::time::UtcMillis;
 
@@ -13,6 +15,10 @@ use bklit_wire::time::UtcMillis;
 pub(super) fn tick(model: &mut Model, now: UtcMillis) {
     model.now = now;
     model.dirty |= model.figures.tick(now.epoch_seconds());
+    if model.is_blind() {
+        // Nothing ends or begins while nothing is known.
+        return;
+    }
     let before = model.alerts.banners().to_vec();
     let reading = reading(model);
     let reported = model.alerts.tick(now.epoch_seconds(), &reading);
@@ -46,7 +52,25 @@ fn reading(model: &Model) -> Reading {
         store_failure: store,
         queue_failure: queue,
         spooled: summary.queue.map_or(0, |queue| queue.spooled),
+        refused: mostly(model, |key| {
+            key.level() == Level::Warn && key.stage() == Some(Stage::Ingestion)
+        }),
+        errors: mostly(model, |key| key.level() == Level::Error),
     }
+}
+
+/// What most of these lines say.
+fn mostly(model: &Model, wanted: impl Fn(&GroupKey) -> bool) -> Option<String> {
+    let recent = |group: &Group| group.recent(model.now, 2);
+    let groups = model.panels.problems.groups().iter().filter(|group| wanted(&group.key));
+    let group = groups.max_by_key(|group| recent(group)).filter(|group| recent(group) > 0)?;
+    let status = group.key.status().map(|status| format!(" {status}")).unwrap_or_default();
+    let project = match group.projects.named.as_slice() {
+        [(project, _)] if group.projects.others == 0 => format!(" {project}"),
+        _ => String::new(),
+    };
+    let colon = if status.is_empty() && project.is_empty() { "" } else { ":" };
+    Some(format!("mostly{status}{project}{colon} {}", group.what()))
 }
 
 /// Adapts the screen to another number of alerts.

@@ -273,7 +273,7 @@ fn naive(test: &Test, log: &DebugLog, shown: &str) -> bool {
             has(&text, part)
         }),
         Test::Data(key, DataTest::Is(text)) => log.data.get(key).is_some_and(|value| {
-            value.as_str().map_or_else(|| value.to_string() == *text, |value| value == text)
+            value.as_str().map_or_else(|| value.to_string(), str::to_owned) == *text
         }),
         Test::Word(_) | Test::Duration(_) | Test::Data(..) => unreachable!(),
     }
