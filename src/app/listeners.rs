@@ -19,6 +19,7 @@ use bklit_pipeline::intake::Intake;
 use bklit_pipeline::roles::Role;
 use bklit_pipeline::server::Limits;
 use bklit_pipeline::server::tls::ServerTls;
+use bklit_pipeline::sql::Queries;
 use bklit_pipeline::websocket;
 use bklit_pipeline::websocket::WebSocketContext;
 use bklit_pipeline::websocket::WebSocketSettings;
@@ -30,6 +31,16 @@ fn load_tls(settings: &Settings) -> Result<Option<Arc<ServerTls>>> {
         return Ok(None);
     };
     Ok(Some(Arc::new(ServerTls::load(certificate, key)?)))
+}
+
+/// What the servers share with other parts of the process.
+pub(super) struct Served {
+    /// Accepts events.
+    pub(super) intake: Arc<Intake>,
+    /// The history of figures.
+    pub(super) history: Arc<FigureHistory>,
+    /// The queries of operators that are running.
+    pub(super) queries: Arc<Queries>,
 }
 
 /// The sockets of this process. Every process has the HTTP one, whatever its roles, so that consoles
@@ -62,16 +73,17 @@ impl Listeners {
         self,
         settings: &Settings,
         adapters: &Adapters,
-        intake: Arc<Intake>,
-        history: Arc<FigureHistory>,
+        served: Served,
         stopping: &CancellationToken,
         supervisor: &mut Supervisor,
     ) {
+        let Served { intake, history, queries } = served;
         let (debug_bus, tls) = (Arc::clone(&adapters.debug_bus), self.tls);
         let context = HttpContext::new(Arc::clone(&intake), debug_bus, settings.http.clone())
             .in_process(settings.roles, stopping.clone())
             .with_data_dir(&settings.data_dir)
             .with_history(history)
+            .with_queries(queries)
             .with_store(adapters.store.clone(), adapters.presence.clone())
             .serving_sockets(self.websocket.is_some())
             .over_tls(tls.clone().filter(|_| settings.http.tls));

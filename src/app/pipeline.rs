@@ -13,7 +13,7 @@ use super::doctor;
 use super::filters;
 use super::gauges;
 use super::lifecycle::Supervisor;
-use super::listeners::Listeners;
+use super::listeners::{Listeners, Served};
 use super::location;
 use super::tokens;
 use crate::config::Settings;
@@ -48,6 +48,7 @@ pub(super) struct Pipeline {
     store: Option<Arc<dyn Store>>,
     presence: Option<Arc<dyn Presence>>,
     history: Arc<FigureHistory>,
+    queries: Arc<Queries>,
     log: Arc<Telemetry>,
 }
 
@@ -92,8 +93,10 @@ impl Pipeline {
         // accept nothing more, then store or release what is in hand, and report it until the end.
         let intake = Arc::new(intake);
         let history = history(&adapters, &metrics);
-        let history_to_serve = Arc::clone(&history);
-        listeners.serve(settings, &adapters, intake, history_to_serve, stopping, supervisor);
+        let queries = Arc::new(Queries::default());
+        let served =
+            Served { intake, history: Arc::clone(&history), queries: Arc::clone(&queries) };
+        listeners.serve(settings, &adapters, served, stopping, supervisor);
         adapters.start(supervisor);
         if let Some(writer) = writer {
             supervisor
@@ -112,7 +115,18 @@ impl Pipeline {
         let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
         let alerts = DaemonAlerts::of(settings, address);
         start_gauges(&log, &queue, throttle, &history, alerts, supervisor);
-        Ok(Self { address, own_tokens, debug_bus, metrics, queue, store, presence, history, log })
+        Ok(Self {
+            address,
+            own_tokens,
+            debug_bus,
+            metrics,
+            queue,
+            store,
+            presence,
+            history,
+            queries,
+            log,
+        })
     }
 
     /// The address of the HTTP server.
@@ -144,7 +158,7 @@ impl Pipeline {
             debug_bus: Arc::clone(&self.debug_bus),
             metrics: Some(self.metrics()),
             history: Arc::clone(&self.history),
-            queries: Queries::default(),
+            queries: Arc::clone(&self.queries),
             log_change: Arc::new(log_change),
         })
     }

@@ -14,7 +14,6 @@ use bklit_pipeline::history::FigureHistory;
 use bklit_pipeline::local_backend::LocalBackend;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::queue::Queue;
-use bklit_pipeline::sql::Queries;
 use bklit_wire::backend::Backend;
 use bklit_wire::debug_bus::{DebugBus, DebugMessage, DebugStream};
 
@@ -43,7 +42,7 @@ impl WatchedRedis {
             debug_bus: Arc::clone(&bus),
             metrics: None,
             history: Arc::new(FigureHistory::of_others(figures)),
-            queries: Queries::default(),
+            queries: Arc::default(),
             log_change: Arc::new(log_change),
         };
         Ok(Self { address, bus, backend })

@@ -30,12 +30,19 @@ pub async fn run(args: &SqlArgs, store: &dyn Store) -> color_eyre::Result<()> {
         other => other.wrap_err("cannot write the result")?,
     }
     if result.truncated {
-        eprintln!(
-            "Output truncated: only the first {} rows are shown (see --limit)",
-            result.rows.len()
-        );
+        eprintln!("{}", truncated(result.rows.len(), limits));
     }
     Ok(())
+}
+
+/// What to say about a result that was cut off after this many rows.
+fn truncated(rows: usize, limits: QueryLimits) -> String {
+    let why = if rows >= limits.rows {
+        "see --limit".to_owned()
+    } else {
+        format!("the result is larger than {} MiB; select less", limits.bytes >> 20)
+    };
+    format!("Output truncated: only the first {rows} rows are shown ({why})")
 }
 
 fn read_query(input: impl Read) -> color_eyre::Result<String> {
@@ -138,6 +145,15 @@ Oslo  1234.5  a\\nb\\u{1b}[31m\\u{202e}
             objects(&result(&["z", "a", "z"], rows)),
             "{\"z\":1,\"a\":null,\"z_2\":\"x\\u009b\\u202e\\\"\"}\n"
         );
+    }
+
+    #[test]
+    fn a_truncated_result_names_the_limit_that_it_has_reached() {
+        let limits = QueryLimits::new(10, std::time::Duration::from_secs(1));
+        let by_rows = truncated(10, limits);
+        assert_eq!(by_rows, "Output truncated: only the first 10 rows are shown (see --limit)");
+        let by_size = truncated(9, limits);
+        assert!(by_size.contains("64 MiB") && !by_size.contains("--limit"), "{by_size}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::queue::{Queue, api};
 use crate::session_lookup;
-use crate::sql::{self, Queries};
+use crate::sql::Queries;
 use crate::store::Store;
 use crate::store::live_view::{NO_STORE, live_view, visitors_only};
 use crate::who;
@@ -43,8 +43,8 @@ pub struct LocalBackend {
     pub metrics: Option<Arc<Metrics>>,
     /// The history of figures.
     pub history: Arc<FigureHistory>,
-    /// The queries that are running.
-    pub queries: Queries,
+    /// The queries that are running in this process.
+    pub queries: Arc<Queries>,
     /// Logs changes.
     pub log_change: LogChange,
 }
@@ -121,7 +121,7 @@ impl Backend for LocalBackend {
     }
 
     async fn sql_schema(&self) -> Result<SqlSchema, String> {
-        sql::schema(self.store.as_deref()).await.map_err(|error| error.to_string())
+        self.queries.schema(self.store.as_deref()).await.map_err(|error| error.to_string())
     }
 
     async fn who(&self, query: WhoQuery) -> Result<WhoView, String> {

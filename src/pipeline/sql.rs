@@ -1,8 +1,10 @@
 //! Queries that operators run on the store, within the bounds of [`bklit_wire::sql`].
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::live_view::NO_STORE;
@@ -18,6 +20,11 @@ pub const MOST_QUERIES: usize = 2;
 const MOST_COLUMNS: usize = 10_000;
 /// Extra time for the store to report that the time limit has passed.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// The most ids of stopped queries that are remembered; the oldest is forgotten.
+const MOST_STOPPED: usize = 64;
+/// How long they are remembered: a query that arrives later than its stop was hardly slower.
+const STOPPED_FOR: Duration = Duration::from_secs(5);
 
 const LIMITS: QueryLimits = QueryLimits { rows: MAX_ROWS, time: TIME_LIMIT, bytes: MAX_BYTES };
 
@@ -50,10 +57,28 @@ impl From<StoreError> for SqlError {
     }
 }
 
-/// The running queries of a process.
+/// The running queries of a process, which share its places.
 #[derive(Debug, Default)]
 pub struct Queries {
-    running: Mutex<Vec<Running>>,
+    state: Mutex<State>,
+    /// Held while the tables are read: once at a time, besides the queries.
+    schema: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: Vec<Running>,
+    /// What was to be stopped before it ran, and when: the stop may overtake its query.
+    stopped: VecDeque<(String, Instant)>,
+}
+
+impl State {
+    /// Whether the query was stopped before it arrived; forgets that.
+    fn was_stopped(&mut self, id: &str) -> bool {
+        self.stopped.retain(|(_, at)| at.elapsed() < STOPPED_FOR);
+        let place = self.stopped.iter().position(|(stopped, _)| stopped == id);
+        place.and_then(|place| self.stopped.remove(place)).is_some()
+    }
 }
 
 #[derive(Debug)]
@@ -71,7 +96,7 @@ struct Place<'q> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.stop.cancel();
-        self.queries.running().retain(|running| !running.stop.is_cancelled());
+        self.queries.state().running.retain(|running| !running.stop.is_cancelled());
     }
 }
 
@@ -96,37 +121,54 @@ impl Queries {
         Ok(SqlAnswer { result, elapsed_ms })
     }
 
-    /// Stops the query with this id. Returns whether it was running.
+    /// Stops the query with this id, also if it arrives a little later. Returns whether it was running.
     pub fn stop(&self, id: &str) -> bool {
-        let running = self.running();
-        let found = running.iter().find(|running| running.id.as_deref() == Some(id));
-        found.inspect(|running| running.stop.cancel()).is_some()
+        let mut state = self.state();
+        if let Some(running) = state.running.iter().find(|one| one.id.as_deref() == Some(id)) {
+            running.stop.cancel();
+            return true;
+        }
+        state.stopped.truncate(MOST_STOPPED - 1);
+        state.stopped.push_front((id.to_owned(), Instant::now()));
+        false
+    }
+
+    /// The tables and views of the store, with their columns.
+    ///
+    /// # Errors
+    /// Why they could not be read.
+    pub async fn schema(&self, store: Option<&dyn Store>) -> Result<SqlSchema, SqlError> {
+        let store = store.ok_or(SqlError::NoStore)?;
+        let dialect = store.dialect();
+        let limits = QueryLimits { rows: MOST_COLUMNS, ..LIMITS };
+        let read = async {
+            let _turn = self.schema.lock().await;
+            limited(store, dialect.columns, limits).await
+        };
+        let found = within(limits.time + GRACE, read, SqlError::Unavailable).await?;
+        Ok(SqlSchema { engine: dialect.engine, tables: tables(&found) })
     }
 
     fn begin(&self, id: Option<String>) -> Result<Place<'_>, SqlError> {
-        let mut running = self.running();
-        if running.len() >= MOST_QUERIES {
+        let mut state = self.state();
+        if id.as_deref().is_some_and(|id| state.was_stopped(id)) {
+            return Err(SqlError::Stopped);
+        }
+        if state.running.len() >= MOST_QUERIES {
             return Err(SqlError::Busy);
         }
         let stop = CancellationToken::new();
-        running.push(Running { id, stop: stop.clone() });
+        state.running.push(Running { id, stop: stop.clone() });
         Ok(Place { queries: self, stop })
     }
 
-    fn running(&self) -> MutexGuard<'_, Vec<Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The tables and views of the store, with their columns.
-///
-/// # Errors
-/// Why they could not be read.
-pub async fn schema(store: Option<&dyn Store>) -> Result<SqlSchema, SqlError> {
-    let store = store.ok_or(SqlError::NoStore)?;
-    let dialect = store.dialect();
-    let limits = QueryLimits { rows: MOST_COLUMNS, ..LIMITS };
-    let found = limited(store, dialect.columns, limits).await?;
+/// The tables in rows of table, column and type.
+fn tables(found: &QueryResult) -> Vec<SqlTable> {
     let mut tables: Vec<SqlTable> = Vec::new();
     for row in &found.rows {
         let [table, name, kind] = row.as_slice() else { continue };
@@ -137,7 +179,7 @@ pub async fn schema(store: Option<&dyn Store>) -> Result<SqlSchema, SqlError> {
             None => tables.push(SqlTable { name: text(table), columns: vec![column] }),
         }
     }
-    Ok(SqlSchema { engine: dialect.engine, tables })
+    tables
 }
 
 async fn limited(
@@ -150,32 +192,4 @@ async fn limited(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queries_have_places_and_are_stopped_by_their_ids() {
-        let queries = Queries::default();
-        let begin = |id: &str| queries.begin(Some(id.to_owned()));
-        let first = begin("a").unwrap();
-        let second = begin("b").unwrap();
-        assert_eq!(begin("c").err(), Some(SqlError::Busy));
-        assert!(queries.stop("b") && !queries.stop("c"));
-        assert!(second.stop.is_cancelled() && !first.stop.is_cancelled());
-        drop(second);
-        assert!(!queries.stop("b") && queries.stop("a"));
-        drop(first);
-        assert!(queries.running().is_empty());
-        let unnamed = queries.begin(None).unwrap();
-        assert!(!queries.stop(""));
-        drop(unnamed);
-    }
-
-    #[tokio::test]
-    async fn a_process_without_a_store_says_so() {
-        let request = SqlRequest { query: "SELECT 1".to_owned(), id: None };
-        let error = Queries::default().run(None, &request).await.unwrap_err();
-        assert_eq!(error.to_string(), NO_STORE);
-        assert_eq!(schema(None).await, Err(SqlError::NoStore));
-    }
-}
+mod tests;

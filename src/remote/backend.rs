@@ -1,5 +1,8 @@
 //! The [`Backend`] of a pipeline in another process, over HTTP.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -7,6 +10,8 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, ORIGIN};
 use hyper::{Request, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::timeout;
 
 use crate::client::{Client, cause};
 use bklit_wire::backend::{Backend, Change};
@@ -24,12 +29,18 @@ use bklit_wire::who::{WhoQuery, WhoView};
 /// Maximum bytes of a response that are read; even a page of large events is smaller.
 const MAX_RESPONSE: usize = 64 * 1024 * 1024;
 
+/// How long the next query waits for a stopped one at most.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
 /// A daemon's address and the token to use.
 #[derive(Clone)]
 pub struct RemoteBackend {
     client: Client,
     base: String,
     authorization: Option<HeaderValue>,
+    /// Held while a query runs, and until one that was dropped has been stopped: the next one finds its
+    /// place free.
+    sql: Arc<Mutex<()>>,
 }
 
 impl RemoteBackend {
@@ -46,7 +57,7 @@ impl RemoteBackend {
         let authorization = authorization
             .transpose()
             .map_err(|_| "the token contains invalid characters".to_owned())?;
-        Ok(Self { client, base: base.to_owned(), authorization })
+        Ok(Self { client, base: base.to_owned(), authorization, sql: Arc::default() })
     }
 
     /// What the process has refused; `query` as in `GET /api/refused`.
@@ -129,6 +140,7 @@ fn percent_encoded(text: &str) -> String {
 struct StopOnDrop<'b> {
     backend: &'b RemoteBackend,
     id: Option<String>,
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl Drop for StopOnDrop<'_> {
@@ -136,9 +148,13 @@ impl Drop for StopOnDrop<'_> {
         let Some(id) = self.id.take() else { return };
         // At the end of the program, the time limit stops the query.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let backend = self.backend.clone();
+            let (backend, turn) = (self.backend.clone(), self.turn.take());
             runtime.spawn(async move {
-                let _: Result<StoppedSql, _> = backend.post("/api/sql/stop", &StopSql { id }).await;
+                let request = StopSql { id };
+                let stop = backend.post::<StoppedSql>("/api/sql/stop", &request);
+                // Whatever the answer, the next query may run.
+                let _ = timeout(STOP_WAIT, stop).await;
+                drop(turn);
             });
         }
     }
@@ -220,8 +236,9 @@ impl Backend for RemoteBackend {
     }
 
     async fn sql(&self, query: &str) -> Result<SqlAnswer, String> {
+        let turn = Some(Arc::clone(&self.sql).lock_owned().await);
         let request = SqlRequest::new(query);
-        let mut stop = StopOnDrop { backend: self, id: request.id.clone() };
+        let mut stop = StopOnDrop { backend: self, id: request.id.clone(), turn };
         let answer = self.post("/api/sql", &request).await;
         stop.id = None;
         answer

@@ -86,7 +86,7 @@ pub trait Backend: Send + Sync {
     async fn history(&self, query: HistoryQuery) -> Result<History, String>;
 
     /// Runs a read-only query on the store, within the bounds in [`crate::sql`]. Dropping the future
-    /// stops the query.
+    /// stops the query. A backend may run one after the other.
     ///
     /// # Errors
     /// What the store says about it, or why it could not be run.

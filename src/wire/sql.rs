@@ -1,6 +1,7 @@
 //! Queries that operators run on the store: the JSON of `/api/sql…`, the bounds, and results as text.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::ser::{SerializeMap, Serializer};
@@ -131,14 +132,19 @@ pub fn cell(value: &Value) -> Cow<'_, str> {
 
 /// Numbers repeated column names: as fields of an object they would overwrite each other.
 pub fn unique(columns: &[String]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::with_capacity(columns.len());
-    for column in columns {
-        let numbered = (2..).map(|n| format!("{column}_{n}"));
-        let free =
-            std::iter::once(column.clone()).chain(numbered).find(|name| !names.contains(name));
-        names.extend(free);
-    }
-    names
+    let mut taken = HashSet::with_capacity(columns.len());
+    // The number to try next for a repeated name.
+    let mut next: HashMap<&str, usize> = HashMap::new();
+    let names = columns.iter().map(|column| {
+        let mut name = column.clone();
+        while !taken.insert(name.clone()) {
+            let number = next.entry(column).or_insert(2);
+            name = format!("{column}_{number}");
+            *number += 1;
+        }
+        name
+    });
+    names.collect()
 }
 
 /// A row as a JSON object with its fields in column order; `names` as [`unique`] returns them.
@@ -162,6 +168,10 @@ pub fn query_problem(query: &str) -> Option<String> {
     if query.trim().is_empty() {
         return Some("must not be empty".to_owned());
     }
+    // Stores take it for the end.
+    if query.contains('\0') {
+        return Some("must not contain the character NUL".to_owned());
+    }
     (query.len() > MAX_QUERY).then(|| format!("longer than {MAX_QUERY} bytes"))
 }
 
@@ -181,6 +191,15 @@ mod tests {
             "{\"z\":1,\"a\":null,\"z_2\":\"x\u{9b}\\\"\",\"z_2_2\":1.5}"
         );
         assert_eq!(row.iter().map(cell).collect::<Vec<_>>(), ["1", "NULL", "x\u{9b}\"", "1.5"]);
+    }
+
+    #[test]
+    fn many_equal_names_are_numbered_at_once() {
+        let columns = ["n", "n_2", "m"].into_iter().cycle().take(30_000).map(str::to_owned);
+        let columns: Vec<_> = columns.collect();
+        let names = unique(&columns);
+        assert_eq!(names[..7], ["n", "n_2", "m", "n_3", "n_2_2", "m_2", "n_4"]);
+        assert_eq!(names.iter().collect::<std::collections::HashSet<_>>().len(), columns.len());
     }
 
     #[test]
@@ -204,6 +223,7 @@ mod tests {
         assert_eq!(query_problem("SELECT 1"), None);
         assert_eq!(query_problem(&"x".repeat(MAX_QUERY)), None);
         assert!(query_problem(" \n").is_some());
+        assert!(query_problem("SELECT 1 \0 FROM t").is_some());
         assert!(query_problem(&"x".repeat(MAX_QUERY + 1)).unwrap().contains("65536"));
     }
 }

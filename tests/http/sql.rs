@@ -143,9 +143,16 @@ fn a_query_reads_clickhouse() {
             "SELECT 1 SETTINGS max_execution_time = 0",
             "SYSTEM FLUSH LOGS",
             "SELECT 1 FORMAT CSV",
+            &format!("SELECT 1 INTO OUTFILE '{}'", file.display()),
+            &format!("SELECT 1 INTO OUTFILE '{}' AND STDOUT", file.display()),
         ],
     );
     assert!(!file.exists());
+    let wide = |columns: usize| run(&daemon, &format!("SELECT {}", vec!["1"; columns].join(",")));
+    assert_eq!(wide(1_000).json()["columns"].as_array().unwrap().len(), 1_000);
+    let refused = wide(1_001);
+    assert_eq!(refused.status, 400);
+    assert!(error(&refused).contains("1001 columns"), "{}", refused.text());
 }
 
 /// The store itself ends a query, after its time or when it is stopped; meanwhile, only so many run.
@@ -183,6 +190,18 @@ fn a_query_is_stopped_and_has_a_place_and_a_time() {
     assert_eq!(run(daemon, "SELECT 1").json()["rows"], json!([[1]]));
 }
 
+/// A stop may overtake its query, which then must not run.
+#[test]
+fn a_query_that_was_stopped_before_it_arrived_does_not_run() {
+    let daemon = Daemon::start();
+    let ask = |path: &str, body: &Value| send(&daemon, path, body);
+    let query = json!({ "query": "SELECT 1", "id": "early" });
+    assert_eq!(ask("/api/sql/stop", &json!({ "id": "early" })).json()["stopped"], false);
+    let stopped = ask("/api/sql", &query);
+    assert_eq!((stopped.status, error(&stopped).as_str()), (503, "the query was stopped"));
+    assert_eq!(ask("/api/sql", &query).status, 200, "once");
+}
+
 #[test]
 fn invalid_requests_say_what_is_valid() {
     let daemon = Daemon::with_settings("[http]\nmax_body_bytes = 1000000");
@@ -191,6 +210,7 @@ fn invalid_requests_say_what_is_valid() {
         ("/api/sql", json!({ "query": 1 }), "body"),
         ("/api/sql", json!({ "query": "SELECT 1", "rows": 7 }), "body"),
         ("/api/sql", json!({ "query": " " }), "query"),
+        ("/api/sql", json!({ "query": "SELECT 1 \0 FROM t" }), "query"),
         ("/api/sql", json!({ "query": "x".repeat(MAX_QUERY + 1) }), "query"),
         ("/api/sql", json!({ "query": "SELECT 1", "id": "" }), "id"),
         ("/api/sql/stop", json!({ "id": "x".repeat(MAX_QUERY_ID + 1) }), "id"),

@@ -23,6 +23,7 @@ mod sessions;
 mod shell;
 mod snapshots;
 mod sql;
+mod sql_input;
 mod sql_program;
 mod sse;
 mod terminal;

@@ -73,14 +73,14 @@ fn answer(rows: usize) -> SqlAnswer {
 }
 
 /// Types a command and has it done.
-fn command(console: &mut Console, line: &str) -> Option<Effect> {
+pub(super) fn command(console: &mut Console, line: &str) -> Option<Effect> {
     console.keys(":");
     console.keys(line);
     console.code(KeyCode::Enter)
 }
 
 /// Opens the screen; the tables are known.
-fn open(console: &mut Console) {
+pub(super) fn open(console: &mut Console) {
     assert_eq!(command(console, "sql"), Some(Effect::Ask(Request::SqlSchema)));
     console.send(Msg::Answer(Answer::SqlSchema(Ok(schema()))));
     assert_eq!(console.model.context(), Context::SqlInput);
@@ -105,7 +105,7 @@ pub(super) fn open_result(console: &mut Console, rows: usize) {
     assert_eq!(console.model.context(), Context::Sql);
 }
 
-fn input(console: &Console) -> &str {
+pub(super) fn input(console: &Console) -> &str {
     console.model.panels().sql.input.value()
 }
 
@@ -212,19 +212,6 @@ fn tab_completes_and_the_history_comes_back() {
     assert_eq!(console.model.context(), Context::Sql, "below the query are the rows");
     console.keys("k");
     assert_eq!(console.model.context(), Context::SqlInput, "and above the rows is the query");
-}
-
-#[test]
-fn a_pasted_query_is_one_line_and_bounded() {
-    let mut console = busy(80, 24);
-    open(&mut console);
-    console.send(Msg::Paste("SELECT url -- the page\nFROM page_view_event\n".into()));
-    assert_eq!(input(&console), "SELECT url   FROM page_view_event");
-    console.send(Msg::Paste("x".repeat(10_000)));
-    assert_eq!(input(&console).chars().count(), 4_000);
-    // The end, where the cursor is, is in sight.
-    let screen = console.screen();
-    assert!(screen.contains("xxx") && !screen.contains("SELECT url"), "{screen}");
 }
 
 #[test]

@@ -86,6 +86,44 @@ fn clickhouse_is_queried_over_http_by_administrators() {
     assert_eq!(pty.wait_for_exit(), Ok(0));
 }
 
+/// The limit of queries is one of the process, not of each way into it.
+#[test]
+fn the_console_and_http_share_the_places() {
+    let mut program = Program::start();
+    let address = program.file("listen.addr").parse().unwrap();
+    let ask = |path: &str, body: serde_json::Value| {
+        let headers = [("Content-Type", "application/json")];
+        request(address, "POST", path, &headers, body.to_string().as_bytes()).unwrap()
+    };
+    program.pty.send(&format!(":sql {ENDLESS}\r"));
+    program.pty.wait_for_text("stops it");
+    let endless = json!({ "query": ENDLESS, "id": "endless" });
+    std::thread::scope(|scope| {
+        // Asked again if the query that looks whether both are running took the place.
+        scope.spawn(|| while ask("/api/sql", endless.clone()).text().contains("2 queries") {});
+        eventually(DEADLINE, "both places are taken", || {
+            ask("/api/sql", json!({ "query": "SELECT 1" })).text().contains("2 queries are running")
+        });
+        ask("/api/sql/stop", json!({ "id": "endless" }));
+    });
+    program.pty.send("\x1b:q\r");
+    program.assert_quit();
+}
+
+/// A query is stopped before the next one is sent: there is always a place for the only user.
+#[test]
+fn queries_in_quick_succession_over_http_replace_each_other() {
+    let daemon = Daemon::start();
+    let (mut pty, _dir) = attach(&daemon, &[]);
+    for round in 0..5 {
+        let endless = format!(":sql {ENDLESS}\r").repeat(3);
+        pty.send(&format!("{endless}:sql SELECT 7000 + {round} AS answer\r"));
+        pty.wait_for_text(&(7000 + round).to_string());
+    }
+    pty.send("\x03");
+    assert_eq!(pty.wait_for_exit(), Ok(0));
+}
+
 /// The daemon stops what the console has stopped, so that there is a place for the next queries.
 #[test]
 fn a_query_is_stopped_over_http() {

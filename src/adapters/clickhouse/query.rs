@@ -14,6 +14,9 @@ use bklit_pipeline::store::{QueryLimits, QueryResult, StoreError};
 /// Extra time for the server to report that the time limit has passed.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// Maximum columns of a result.
+const COLUMNS: usize = 1_000;
+
 /// A line with the column names, then a JSON array per row.
 const FORMAT: &str = "JSONCompactEachRowWithNames";
 
@@ -41,9 +44,7 @@ pub(super) async fn run(
         Err(_) => Err(too_long()),
         Ok(Err(error)) if errors::code(&error) == Some(errors::TIMEOUT_EXCEEDED) => Err(too_long()),
         Ok(Err(error)) => Err(errors::of_query(&error)),
-        Ok(Ok(result)) => result.ok_or_else(|| {
-            StoreError::Refused("the result is not a table; remove the FORMAT clause".to_owned())
-        }),
+        Ok(Ok(result)) => result.map_err(StoreError::Refused),
     }
 }
 
@@ -54,7 +55,7 @@ async fn allowed(
     sql: &str,
     settings: settings::Values,
     limits: QueryLimits,
-) -> Result<Option<QueryResult>, Error> {
+) -> Result<Result<QueryResult, String>, Error> {
     loop {
         let allowed = connection.not_allowed.without(settings.clone());
         let result = match connection.foreign(sql, &allowed).fetch_bytes(FORMAT) {
@@ -73,8 +74,12 @@ async fn allowed(
     }
 }
 
-/// Returns `None` if the response is not in [`FORMAT`].
-async fn read(cursor: BytesCursor, limits: QueryLimits) -> Result<Option<QueryResult>, Error> {
+/// Reads the response, or what is wrong with it.
+async fn read(
+    cursor: BytesCursor,
+    limits: QueryLimits,
+) -> Result<Result<QueryResult, String>, Error> {
+    let no_table = || Ok(Err("the result is not a table; remove the FORMAT clause".to_owned()));
     // One more byte than allowed, to detect a truncated response.
     let mut response = cursor.take(limits.bytes.saturating_add(1));
     let mut result = QueryResult::default();
@@ -86,21 +91,27 @@ async fn read(cursor: BytesCursor, limits: QueryLimits) -> Result<Option<QueryRe
             break;
         }
         let text = String::from_utf8_lossy(&line);
-        let Ok(cells) = serde_json::from_str::<Vec<Value>>(&text) else { return Ok(None) };
+        let Ok(cells) = serde_json::from_str::<Vec<Value>>(&text) else { return no_table() };
         if named {
             if cells.len() != result.columns.len() {
-                return Ok(None);
+                return no_table();
             }
             result.rows.push(cells.into_iter().map(scalar).collect());
         } else {
+            if cells.len() > COLUMNS {
+                let count = cells.len();
+                return Ok(Err(format!(
+                    "the result has {count} columns; at most {COLUMNS} are read"
+                )));
+            }
             let names = cells.into_iter().map(|name| name.as_str().map(str::to_owned));
-            let Some(names) = names.collect() else { return Ok(None) };
+            let Some(names) = names.collect() else { return no_table() };
             result.columns = names;
             named = true;
         }
         line.clear();
     }
-    Ok(named.then_some(result))
+    if named { Ok(Ok(result)) } else { no_table() }
 }
 
 /// Converts booleans to numbers, as the embedded store does, and arrays and objects to JSON text.

@@ -89,8 +89,8 @@ pub struct HttpContext {
     live: tokio::sync::Mutex<live_view::Last>,
     /// Held during an event lookup.
     lookups: tokio::sync::Mutex<()>,
-    /// The queries of operators that are running.
-    queries: Queries,
+    /// The queries of operators that are running in this process.
+    queries: Arc<Queries>,
     history: Option<Arc<FigureHistory>>,
     started: Instant,
     /// Open debug streams.
@@ -120,7 +120,7 @@ impl HttpContext {
             presence: None,
             live: tokio::sync::Mutex::default(),
             lookups: tokio::sync::Mutex::default(),
-            queries: Queries::default(),
+            queries: Arc::default(),
             history: None,
             started: Instant::now(),
             streams: AtomicUsize::new(0),
@@ -165,6 +165,12 @@ impl HttpContext {
     #[must_use]
     pub fn with_history(self, history: Arc<FigureHistory>) -> Self {
         Self { history: Some(history), ..self }
+    }
+
+    /// Runs queries in the places of others in this process.
+    #[must_use]
+    pub fn with_queries(self, queries: Arc<Queries>) -> Self {
+        Self { queries, ..self }
     }
 
     /// Enables the live view.

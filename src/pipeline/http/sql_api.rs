@@ -9,7 +9,7 @@ use super::Peer;
 use super::queue_api::json_of_admin;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
-use crate::sql::{self, SqlError};
+use crate::sql::SqlError;
 use bklit_wire::sql::{MAX_QUERY_ID, SqlRequest, StopSql, StoppedSql, query_problem};
 
 /// `POST /api/sql`.
@@ -48,7 +48,7 @@ pub async fn stop(
 
 /// `GET /api/sql/schema`.
 pub async fn schema(peer: &Peer) -> Response<ResponseBody> {
-    response::no_store(match sql::schema(peer.context.store.as_deref()).await {
+    response::no_store(match peer.context.queries.schema(peer.context.store.as_deref()).await {
         Ok(schema) => response::json(StatusCode::OK, &schema),
         Err(error) => failure(&error),
     })

@@ -103,7 +103,7 @@ pub async fn a_query_has_a_size_limit(store: &dyn Store) {
 }
 
 pub async fn the_columns_of_all_tables_are_listed(store: &dyn Store) {
-    let schema = sql::schema(Some(store)).await.unwrap();
+    let schema = sql::Queries::default().schema(Some(store)).await.unwrap();
     assert_eq!(schema.engine, store.dialect().engine);
     for table in TABLES {
         let found = schema.tables.iter().find(|found| found.name == table.name);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bklit_adapters::sqlite::store::SqliteStore;
 use bklit_pipeline::store::{Batch, Inserted, QueryLimits, Store, StoreError, schema};
+use bklit_wire::sql::MAX_BYTES;
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -205,4 +206,85 @@ async fn a_query_ends_with_its_caller() {
     }
     let limits = QueryLimits { time: Duration::from_secs(60), ..LIMITS };
     assert_eq!(fixture.store.query("SELECT 1", limits).await.unwrap().rows, [[json!(1)]]);
+}
+
+/// SQLite does not look at the time within a function call, so none may take long.
+#[tokio::test]
+async fn no_function_call_outlasts_the_time_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(dir.path()).unwrap();
+    let limits = QueryLimits { bytes: MAX_BYTES, ..QueryLimits::new(10, Duration::from_secs(2)) };
+    let run_of = |c: char, count: usize| format!("printf('%.*c', {count}, '{c}')");
+    let (most, half, some) = (run_of('a', 2_000_000), run_of('a', 1_000_000), run_of('b', 100_000));
+    for (query, refused) in [
+        (format!("SELECT length(trim({0}, {0} || 'é'))", run_of('b', 100_000)), false),
+        (format!("SELECT length(trim({some}, replace({some}, 'b', 'c') || 'b'))"), false),
+        (format!("SELECT length(ltrim({some}, replace({some}, 'b', 'c') || 'b'))"), false),
+        (format!("SELECT length(rtrim({some}, replace({some}, 'b', 'c') || 'b'))"), false),
+        (format!("SELECT instr({most}, {half} || 'b')"), false),
+        (format!("SELECT length(replace({most}, {half} || 'b', 'c'))"), false),
+        (format!("SELECT {most} LIKE '%' || {} || 'b'", run_of('a', 40_000)), true),
+        (format!("SELECT {most} GLOB '*' || {} || 'b'", run_of('a', 40_000)), true),
+        (format!("SELECT unhex('00', {some})"), true),
+        ("SELECT json_patch('{}', '{}')".to_owned(), true),
+        ("SELECT json_pretty('[1]', 'x')".to_owned(), true),
+        (format!("SELECT 1 {}", "OR url LIKE 'a' ".repeat(101)), true),
+    ] {
+        let began = Instant::now();
+        let result = store.query(&query, limits).await;
+        assert_eq!(matches!(result, Err(StoreError::Refused(_))), refused, "{query}: {result:?}");
+        assert!(refused || result.is_ok(), "{query}: {result:?}");
+        assert!(began.elapsed() < Duration::from_secs(6), "{query}: {:?}", began.elapsed());
+    }
+}
+
+/// The deadline is checked often enough if each row takes long.
+#[tokio::test]
+async fn slow_rows_do_not_outlast_the_time_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(dir.path()).unwrap();
+    let limits = QueryLimits { bytes: MAX_BYTES, ..QueryLimits::new(10, Duration::from_secs(1)) };
+    let slow = ["length(hex(zeroblob(900000 + i % 2)))"; 10].join(" + ");
+    let query = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+         SELECT i FROM n WHERE {slow} = 0"
+    );
+    let began = Instant::now();
+    let error = store.query(&query, limits).await.unwrap_err();
+    assert!(error.to_string().contains("took longer than 1s"), "{error}");
+    // The thread's permit is free again, too.
+    let other = || store.query("SELECT 1", limits);
+    let others = tokio::try_join!(other(), other(), other(), other());
+    others.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn replaced_functions_answer_as_those_of_sqlite() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(dir.path()).unwrap();
+    let plain = Connection::open_in_memory().unwrap();
+    let values =
+        ["NULL", "''", "'a'", "'aa'", "'ab'", "'babab'", "'éaé'", "'é'", "121", "1", "x'61'"];
+    for x in values {
+        for y in values {
+            for call in [
+                format!("trim({x}, {y})"),
+                format!("ltrim({x}, {y})"),
+                format!("rtrim({x}, {y})"),
+                format!("instr({x}, {y})"),
+                format!("replace({x}, {y}, 'é')"),
+                format!("replace({x}, {y}, NULL)"),
+                format!("replace('xaba', {x}, {y})"),
+            ] {
+                let query = format!("SELECT quote({call})");
+                let expected: String = plain.query_row(&query, [], |row| row.get(0)).unwrap();
+                assert_eq!(row(&store, &query).await, [json!(expected)], "{call}");
+            }
+        }
+    }
+    let error = store.query("SELECT replace(1.5, '.', ',')", LIMITS).await.unwrap_err();
+    assert!(error.to_string().contains("CAST"), "{error}");
+    let bomb = "SELECT replace(printf('%.*c', 1000000, 'a'), 'a', printf('%.*c', 1000000, 'b'))";
+    assert!(matches!(store.query(bomb, LIMITS).await, Err(StoreError::Refused(_))));
 }

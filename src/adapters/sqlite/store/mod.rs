@@ -9,10 +9,12 @@
 //! | `tables.rs` | opening the file; tables and migrations |
 //! | `rows.rs` | inserts events as rows |
 //! | `sessions.rs` | reads, updates and ends sessions |
+//! | `functions.rs` | replacements for functions that may take too long |
 //! | `query.rs` | read-only queries with limits |
 //! | `baseline.rs` | the baseline tables |
 
 mod baseline;
+mod functions;
 mod query;
 mod rows;
 mod sessions;

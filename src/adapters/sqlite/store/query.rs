@@ -13,7 +13,7 @@ use rusqlite::{Connection, Error, ErrorCode};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use super::{tables, unavailable};
+use super::{functions, tables, unavailable};
 use bklit_pipeline::store::{QueryLimits, QueryResult, StoreError};
 
 /// Maximum bytes of one value, also of intermediate values, as a part of the result's. SQLite builds a
@@ -23,8 +23,24 @@ const VALUE_SHARE: u64 = 4;
 /// Maximum columns of a row.
 const COLUMNS: i32 = 256;
 
-/// SQLite virtual machine instructions between checks of the deadline: well under a millisecond.
-const INSTRUCTIONS_PER_CHECK: i32 = 10_000;
+/// SQLite virtual machine instructions between checks of the deadline. Each may be a call of a function
+/// that takes milliseconds.
+const INSTRUCTIONS_PER_CHECK: i32 = 100;
+
+/// Maximum bytes of a pattern of `LIKE` and `GLOB`, whose time is up to the product of the lengths of
+/// pattern and text.
+const PATTERN_BYTES: i32 = 256;
+
+/// Maximum uses of these in a query: all of a row may be executed between two checks of the deadline.
+const PATTERNS: usize = 100;
+const PATTERN_FUNCTIONS: [&str; 2] = ["like", "glob"];
+
+/// Functions that are not available. A call may take hours, or memory without a bound, and all of these
+/// are rarely needed.
+const DENIED_FUNCTIONS: [&str; 4] = ["json_patch", "jsonb_patch", "json_pretty", "unhex"];
+
+/// How SQLite's error for a function that the authorizer denies starts.
+const DENIED: &str = "not authorized to use function";
 
 /// Pragmas that only describe a table.
 const HARMLESS_PRAGMAS: [&str; 2] = ["table_info", "table_xinfo"];
@@ -82,21 +98,30 @@ impl Drop for SetOnDrop {
 fn open(path: &Path, limits: QueryLimits, end: &End) -> rusqlite::Result<Connection> {
     let connection = tables::open_for_reading(path)?;
     let value_bytes = i32::try_from(limits.bytes / VALUE_SHARE).unwrap_or(i32::MAX);
+    functions::replace_slow(&connection, usize::try_from(value_bytes).unwrap_or(0))?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, value_bytes)?;
     connection.set_limit(Limit::SQLITE_LIMIT_COLUMN, COLUMNS)?;
-    connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
-        AuthAction::Select
-        | AuthAction::Read { .. }
-        | AuthAction::Function { .. }
-        | AuthAction::Recursive => Authorization::Allow,
-        AuthAction::Pragma { pragma_name, .. } if HARMLESS_PRAGMAS.contains(&pragma_name) => {
-            Authorization::Allow
-        }
-        _ => Authorization::Deny,
+    connection.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, PATTERN_BYTES)?;
+    let mut patterns = 0;
+    connection.authorizer(Some(move |context: AuthContext<'_>| {
+        if may(&context.action, &mut patterns) { Authorization::Allow } else { Authorization::Deny }
     }));
     let end = end.clone();
     connection.progress_handler(INSTRUCTIONS_PER_CHECK, Some(move || end.has_come()));
     Ok(connection)
+}
+
+/// Whether a query may do this; counts its `patterns`.
+fn may(action: &AuthAction<'_>, patterns: &mut usize) -> bool {
+    match action {
+        AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => true,
+        AuthAction::Pragma { pragma_name, .. } => HARMLESS_PRAGMAS.contains(pragma_name),
+        AuthAction::Function { function_name } => {
+            *patterns += usize::from(PATTERN_FUNCTIONS.contains(function_name));
+            *patterns <= PATTERNS && !DENIED_FUNCTIONS.contains(function_name)
+        }
+        _ => false,
+    }
 }
 
 fn select(
@@ -160,6 +185,11 @@ fn too_long(limits: QueryLimits) -> StoreError {
 fn refusal(error: &Error, limits: QueryLimits) -> StoreError {
     match error {
         Error::MultipleStatement => StoreError::Refused(ONLY_QUERIES.to_owned()),
+        Error::SqlInputError { msg, .. } if msg.starts_with(DENIED) => {
+            let why =
+                format!("it may take too long (LIKE and GLOB: at most {PATTERNS} in a query)");
+            StoreError::Refused(format!("{msg}: {why}"))
+        }
         Error::SqlInputError { msg, .. } => StoreError::Refused(msg.clone()),
         _ => match error.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) => too_long(limits),

@@ -109,13 +109,12 @@ pub(super) fn type_key(model: &mut Model, key: &KeyEvent) {
 
 /// Pastes into the field, if one is open; line ends become spaces.
 pub(super) fn paste(model: &mut Model, pasted: &str) -> Option<Effect> {
+    if let Focus::Palette(_) = model.focus {
+        return palette::insert(model, pasted);
+    }
     let pasted = pasted.trim_end_matches(['\r', '\n']).replace("\r\n", " ");
     let typed = pasted.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let typed = typed.map(InputRequest::InsertChar);
-    if let Focus::Palette(_) = model.focus {
-        return palette::edit(model, typed);
-    }
-    edit(model, typed);
+    edit(model, typed.map(InputRequest::InsertChar));
     None
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crossterm::event::{Event, KeyEvent};
-use tui_input::InputRequest;
 use tui_input::backend::crossterm::to_input_request;
+use tui_input::{Input, InputRequest};
 
 use super::field::{self, save_histories, set_filter};
 use super::screens::{self, history, session, sql, trace};
@@ -15,7 +15,7 @@ use crate::keymap::{Action, Context};
 use crate::model::export::Export;
 use crate::model::filter::Filter;
 use crate::model::palette::commands;
-use crate::model::palette::commands::{Command, Format, Switch};
+use crate::model::palette::commands::{Argument, Command, Format, Switch};
 use crate::model::palette::{Known, Palette};
 use crate::model::query::Query;
 use crate::model::screen::{Help, SqlRow, SqlScreen};
@@ -72,23 +72,60 @@ pub(super) fn act(model: &mut Model, action: Action) -> Option<Effect> {
     list_files(model)
 }
 
-/// Inserts a key that is not bound.
+/// Inserts or edits with a key that is not bound.
 pub(super) fn type_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
-    to_input_request(&Event::Key(*key)).and_then(|request| edit(model, [request]))
+    match to_input_request(&Event::Key(*key))? {
+        InputRequest::InsertChar(c) => insert(model, c.encode_utf8(&mut [0; 4])),
+        request => edit(model, |input| Ok(_ = typing::edit(input, [request], MAX_CHARS))),
+    }
 }
 
-/// Inserts a typed or pasted text.
-pub(super) fn edit(
+/// Inserts a typed or pasted text, on one line and without what cannot be shown. All or nothing is
+/// inserted, and into a query only what need not be changed.
+pub(super) fn insert(model: &mut Model, text: &str) -> Option<Effect> {
+    edit(model, |input| {
+        let is_at_end = input.cursor() == input.value().chars().count();
+        let text = if is_at_end { text.trim_end_matches(['\r', '\n']) } else { text };
+        let whole = typing::inserted(input, text);
+        if whole.chars().count() > MAX_CHARS {
+            return Err(typing::too_long(MAX_CHARS));
+        }
+        let one_line = text.replace("\r\n", " ");
+        let chars = one_line.chars().map(|c| if c.is_control() { ' ' } else { c });
+        typing::edit(input, chars.map(InputRequest::InsertChar), MAX_CHARS);
+        if is_sql(input.value()) && input.value() != whole {
+            return Err("not inserted: several lines, or what cannot be shown, can only be \
+                        inserted on the screen that :sql opens"
+                .to_owned());
+        }
+        Ok(())
+    })
+}
+
+/// Whether a command is a query on the store.
+fn is_sql(line: &str) -> bool {
+    let (name, _) = commands::split(line);
+    commands::find(name).is_some_and(|(spec, _)| spec.argument == Argument::Sql)
+}
+
+/// Changes the input, unless that fails.
+fn edit(
     model: &mut Model,
-    requests: impl IntoIterator<Item = InputRequest>,
+    change: impl FnOnce(&mut Input) -> Result<(), String>,
 ) -> Option<Effect> {
     let Focus::Palette(palette) = &mut model.focus else { return None };
-    let has_changed = typing::edit(&mut palette.input, requests, MAX_CHARS);
     model.dirty = true;
+    let mut input = palette.input.clone();
+    if let Err(problem) = change(&mut input) {
+        (palette.problem, palette.is_cut) = (Some(problem), true);
+        return None;
+    }
+    let has_changed = input.value() != palette.input.value();
+    palette.input = input;
     if !has_changed {
         return None;
     }
-    palette.problem = None;
+    (palette.problem, palette.is_cut) = (None, false);
     palette.complete();
     list_files(model)
 }
@@ -117,6 +154,11 @@ fn accept(model: &mut Model) -> Option<Effect> {
     let line = palette.input.value().trim().trim_start_matches(':').to_owned();
     if line.is_empty() {
         model.focus = Focus::Keys;
+        return None;
+    }
+    if palette.is_cut {
+        let says = "not executed: what was inserted last did not fit; change the command first";
+        palette.problem = Some(says.to_owned());
         return None;
     }
     match commands::parse(&line).and_then(|command| carry_out(model, command)) {

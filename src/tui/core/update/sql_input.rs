@@ -9,7 +9,6 @@ use super::typing;
 use crate::keymap::Action;
 use crate::model::sql::MAX_CHARS;
 use crate::model::sql::completion::Completion;
-use crate::model::sql::tokens::one_line;
 use crate::model::{Focus, Model};
 use crate::msg::Effect;
 
@@ -63,25 +62,50 @@ fn complete(model: &mut Model, always: bool) {
     model.panels.sql.complete(&saved, always);
 }
 
-/// Inserts a key that is not bound.
+/// Inserts or edits with a key that is not bound.
 pub(super) fn type_key(model: &mut Model, key: &KeyEvent) {
-    if let Some(request) = to_input_request(&Event::Key(*key)) {
-        edit(model, [request]);
+    match to_input_request(&Event::Key(*key)) {
+        Some(InputRequest::InsertChar(c)) => insert(model, c.encode_utf8(&mut [0; 4])),
+        Some(request) => {
+            let input = &mut model.panels.sql.input;
+            let before = input.value().to_owned();
+            input.handle(request);
+            if *input.value() == before {
+                // The cursor has moved to another word.
+                model.panels.sql.completion = Completion::default();
+                moved(model);
+            } else {
+                changed(model);
+            }
+        }
+        None => {}
     }
 }
 
-/// Pastes a query, on one line.
+/// Pastes a query as it is, with the ends of its lines as terminals send them.
 pub(super) fn paste(model: &mut Model, pasted: &str) {
-    edit(model, one_line(pasted).chars().map(InputRequest::InsertChar));
+    insert(model, &pasted.replace("\r\n", "\n").replace('\r', "\n"));
 }
 
-fn edit(model: &mut Model, requests: impl IntoIterator<Item = InputRequest>) {
-    model.dirty = true;
-    if typing::edit(&mut model.panels.sql.input, requests, MAX_CHARS) {
-        complete(model, false);
-    } else {
-        // The cursor has moved to another word.
-        model.panels.sql.completion = Completion::default();
+/// Inserts all of a text or nothing: without a part of it, a query has another meaning.
+fn insert(model: &mut Model, text: &str) {
+    match typing::insert(&mut model.panels.sql.input, text, MAX_CHARS) {
+        Ok(()) => changed(model),
+        Err(problem) => {
+            model.panels.sql.is_cut = true;
+            model.dirty = true;
+            model.notify(problem);
+        }
     }
+}
+
+fn changed(model: &mut Model) {
+    model.panels.sql.is_cut = false;
+    complete(model, false);
+    moved(model);
+}
+
+fn moved(model: &mut Model) {
+    model.dirty = true;
     screens::settle(model);
 }

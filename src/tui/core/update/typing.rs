@@ -2,6 +2,7 @@
 
 use tui_input::{Input, InputRequest};
 
+use crate::format;
 use bklit_wire::text;
 
 /// Applies requests to a field of at most `most` characters. Returns whether its text has changed.
@@ -31,6 +32,38 @@ pub(super) fn edit(
     input.value() != before
 }
 
+/// Inserts a text at the cursor as it is; nothing if the field had more than `most` characters then.
+///
+/// # Errors
+/// Why nothing was inserted.
+pub(super) fn insert(input: &mut Input, text: &str, most: usize) -> Result<(), String> {
+    let (before, cursor) = (input.value(), input.cursor());
+    if before.chars().count() + text.chars().count() > most {
+        return Err(too_long(most));
+    }
+    let mut chars = text.chars();
+    if let (Some(c), None) = (chars.next(), chars.next()) {
+        // This keeps what was deleted, to be inserted again.
+        input.handle(InputRequest::InsertChar(c));
+        return Ok(());
+    }
+    *input = Input::new(inserted(input, text)).with_cursor(cursor + text.chars().count());
+    Ok(())
+}
+
+/// The value of a field with a text inserted at its cursor.
+pub(super) fn inserted(input: &Input, text: &str) -> String {
+    let mut value: String = input.value().chars().take(input.cursor()).collect();
+    value.push_str(text);
+    value.extend(input.value().chars().skip(input.cursor()));
+    value
+}
+
+/// Why nothing was inserted into a field of at most `most` characters.
+pub(super) fn too_long(most: usize) -> String {
+    format!("not inserted: longer than {} characters", format::count(most as u64))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +86,16 @@ mod tests {
         );
         assert_eq!(typed(&mut Input::default(), "❤\u{fe0f}\u{1b}\u{202e}!"), "❤!");
         assert_eq!(typed(&mut Input::default(), &"é".repeat(30)).chars().count(), 20);
+    }
+
+    #[test]
+    fn a_text_is_inserted_whole_or_not_at_all() {
+        let mut input = Input::new("aé\u{301}d".to_owned()).with_cursor(3);
+        assert_eq!(insert(&mut input, "\n\u{200b}", 6), Ok(()));
+        assert_eq!((input.value(), input.cursor()), ("aé\u{301}\n\u{200b}d", 5));
+        assert_eq!(insert(&mut input, "x", 7), Ok(()));
+        assert!(insert(&mut input, "y", 7).unwrap_err().contains("longer than 7 characters"));
+        assert_eq!((input.value(), input.cursor()), ("aé\u{301}\n\u{200b}xd", 6));
     }
 
     #[test]

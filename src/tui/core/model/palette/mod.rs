@@ -65,6 +65,8 @@ pub struct Palette {
     pub chosen: Option<usize>,
     /// Why the command could not be executed.
     pub problem: Option<String>,
+    /// Whether what was inserted last did not fit and is missing.
+    pub(crate) is_cut: bool,
     /// The sources of completions.
     pub known: Known,
     /// The start of the word to complete, in bytes.
@@ -110,7 +112,7 @@ impl Palette {
         } else {
             self.chosen = Some(nth);
         }
-        self.problem = None;
+        (self.problem, self.is_cut) = (None, false);
     }
 
     /// The number of completions scrolled off at the top.
@@ -121,7 +123,7 @@ impl Palette {
     /// Shows the older or newer command of the history.
     pub fn recall(&mut self, history: &History, older: bool) {
         self.input = Input::new(self.recall.step(history, self.input.value(), older));
-        self.problem = None;
+        (self.problem, self.is_cut) = (None, false);
         self.complete();
     }
 

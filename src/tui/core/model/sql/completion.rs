@@ -1,10 +1,12 @@
 //! Completes the word before the cursor of a query: tables, columns, keywords, functions and saved
 //! queries.
 
+use std::collections::HashMap;
+
 use super::saved::SavedQuery;
 use super::tokens::{KEYWORDS, Kind, Token, is_keyword, is_of_word, tokens};
 use crate::model::palette::{Candidate, MAX_CANDIDATES, cycled};
-use bklit_wire::sql::{SqlSchema, SqlTable};
+use bklit_wire::sql::{Engine, SqlSchema, SqlTable};
 
 /// Functions that all stores have.
 const FUNCTIONS: &[&str] = &[
@@ -43,7 +45,8 @@ pub struct Sources<'s> {
 impl Completion {
     /// The completions at the cursor, a position in bytes; without a word there only if `always`.
     pub fn of(sql: &str, cursor: usize, sources: Sources<'_>, always: bool) -> Self {
-        let before = tokens(&sql[..cursor]);
+        let engine = sources.schema.map(|schema| schema.engine);
+        let before = tokens(&sql[..cursor], engine);
         let word = before.last().filter(|token| token.kind == Kind::Word);
         let start = word.map_or(cursor, |word| word.start);
         let word = word.map_or("", |word| word.text);
@@ -58,7 +61,7 @@ impl Completion {
             return Self::default();
         }
         let mut candidates = all(sql, &before, word, sources);
-        candidates.retain(|one| starts_with(&one.word, word) && one.word != word);
+        candidates.retain(|one| fits(&one.word, word));
         candidates.truncate(MAX_CANDIDATES);
         Self { candidates, chosen: None, start }
     }
@@ -90,20 +93,22 @@ fn significant<'s>(all: &[Token<'s>], end: usize) -> Vec<Token<'s>> {
     tokens.filter(|token| !matches!(token.kind, Kind::Space | Kind::Comment)).collect()
 }
 
-fn starts_with(word: &str, start: &str) -> bool {
-    let mut word = word.trim_start_matches('"').chars();
-    start.chars().all(|wanted| word.next().is_some_and(|c| c.eq_ignore_ascii_case(&wanted)))
+/// Whether a word completes the start of one.
+fn fits(word: &str, start: &str) -> bool {
+    let mut chars = word.trim_start_matches('"').chars();
+    start.chars().all(|wanted| chars.next().is_some_and(|c| c.eq_ignore_ascii_case(&wanted)))
+        && word != start
 }
 
 fn all(sql: &str, before: &[Token<'_>], word: &str, sources: Sources<'_>) -> Vec<Candidate> {
     let tables = sources.schema.map_or(&[][..], |schema| &schema.tables);
-    let used = used_tables(sql, tables);
+    let used = used_tables(sql, sources.schema.map(|schema| schema.engine), tables);
     if let [.., table, dot] = before
         && dot.text == "."
     {
         let named = used.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(table.text));
         let table = named.map(|(_, table)| *table).or_else(|| find(tables, table.text));
-        return table.map(|table| columns(&[table])).unwrap_or_default();
+        return table.map(|table| columns(&[table], word)).unwrap_or_default();
     }
     let follows =
         |keyword: &str| before.last().is_some_and(|last| last.text.eq_ignore_ascii_case(keyword));
@@ -119,7 +124,7 @@ fn all(sql: &str, before: &[Token<'_>], word: &str, sources: Sources<'_>) -> Vec
         if of.is_empty() {
             of = tables.iter().collect();
         }
-        found.extend(columns(&of));
+        found.extend(columns(&of, word));
         found.extend(tables.iter().map(table_candidate));
     }
     let is_lower = word.starts_with(|c: char| c.is_lowercase());
@@ -140,20 +145,23 @@ fn table_candidate(table: &SqlTable) -> Candidate {
     Candidate { word: quoted(&table.name), help: format!("table, {count}") }
 }
 
-/// The columns of tables; one that several have is listed once.
-fn columns(tables: &[&SqlTable]) -> Vec<Candidate> {
+/// The columns of tables that complete a word, as many as are offered; one that several tables have is
+/// listed once.
+fn columns(tables: &[&SqlTable], start: &str) -> Vec<Candidate> {
     let mut found: Vec<Candidate> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for table in tables {
-        for column in &table.columns {
-            let word = quoted(&column.name);
-            match found.iter_mut().find(|known| known.word == word) {
-                Some(known) => known.help.push_str(&format!(", {}", table.name)),
-                None => {
+        for column in table.columns.iter().filter(|column| fits(&quoted(&column.name), start)) {
+            match places.get(column.name.as_str()) {
+                Some(&place) => found[place].help.push_str(&format!(", {}", table.name)),
+                None if found.len() < MAX_CANDIDATES => {
+                    places.insert(&column.name, found.len());
                     found.push(Candidate {
-                        word,
+                        word: quoted(&column.name),
                         help: format!("{} {}", column.r#type, table.name),
                     });
                 }
+                None => {}
             }
         }
     }
@@ -174,8 +182,12 @@ fn find<'t>(tables: &'t [SqlTable], name: &str) -> Option<&'t SqlTable> {
 }
 
 /// The tables that a statement reads, with the names that it gives them.
-fn used_tables<'s>(sql: &'s str, tables: &'s [SqlTable]) -> Vec<(&'s str, &'s SqlTable)> {
-    let all = tokens(sql);
+fn used_tables<'s>(
+    sql: &'s str,
+    engine: Option<Engine>,
+    tables: &'s [SqlTable],
+) -> Vec<(&'s str, &'s SqlTable)> {
+    let all = tokens(sql, engine);
     let all = significant(&all, sql.len());
     let mut used = Vec::new();
     for (nth, token) in all.iter().enumerate() {
@@ -196,7 +208,7 @@ fn used_tables<'s>(sql: &'s str, tables: &'s [SqlTable]) -> Vec<(&'s str, &'s Sq
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bklit_wire::sql::{Engine, SqlColumn};
+    use bklit_wire::sql::SqlColumn;
 
     fn schema() -> SqlSchema {
         let table = |name: &str, columns: &[&str]| SqlTable {
@@ -250,6 +262,27 @@ mod tests {
             assert_eq!(words(sql, false), [""; 0], "{sql}");
         }
         assert_eq!(words("SELECT project_id|", false), [""; 0], "complete");
+    }
+
+    #[test]
+    fn thousands_of_columns_are_completed_at_once() {
+        let column =
+            |nth: usize| SqlColumn { name: format!("column_{nth}"), r#type: "TEXT".into() };
+        let table = |nth: usize| SqlTable {
+            name: format!("table_{nth}"),
+            columns: (0..10_000).map(column).collect(),
+        };
+        let schema = SqlSchema { engine: Engine::Clickhouse, tables: (0..2).map(table).collect() };
+        let sources = Sources { schema: Some(&schema), saved: &[] };
+        let began = std::time::Instant::now();
+        for sql in ["SELECT c", "SELECT col", "SELECT column_9999"].repeat(10) {
+            let found = Completion::of(sql, sql.len(), sources, false).candidates;
+            assert!(found.len() <= MAX_CANDIDATES);
+        }
+        let found = Completion::of("SELECT column_999", 17, sources, false).candidates;
+        assert_eq!(found[0].help, "TEXT table_0, table_1");
+        assert_eq!(found.len(), 10);
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
     }
 
     #[test]

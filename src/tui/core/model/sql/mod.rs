@@ -26,12 +26,11 @@ use super::panels::Polled;
 use super::query::ast::SQLITE;
 use crate::histories::{History, Recall};
 use bklit_wire::sql::{Engine, SqlAnswer, SqlSchema};
-use bklit_wire::text;
 use bklit_wire::time::UtcMillis;
 
 /// How soon the tables are requested again after they could not be read, in milliseconds.
 const SCHEMA_EVERY: i64 = 30_000;
-/// The most characters in a query.
+/// The most characters in a query that is typed.
 pub const MAX_CHARS: usize = 4_000;
 
 /// What is below the query.
@@ -70,6 +69,8 @@ pub struct SqlPanel {
     pub cursor: Cursor,
     /// The first column that is shown.
     pub first_column: usize,
+    /// Whether what was inserted last did not fit and is missing.
+    pub(crate) is_cut: bool,
     running: Option<Running>,
     started: u64,
     recall: Recall,
@@ -84,6 +85,7 @@ impl Default for SqlPanel {
             outcome: Outcome::Saved,
             cursor: Cursor::default(),
             first_column: 0,
+            is_cut: false,
             running: None,
             started: 0,
             recall: Recall::default(),
@@ -116,9 +118,10 @@ impl SqlPanel {
         value.char_indices().nth(self.input.cursor()).map_or(value.len(), |(at, _)| at)
     }
 
-    /// Replaces the input, without what could not be shown; the cursor is at its end.
+    /// Replaces the input; the cursor is at its end.
     pub(crate) fn set_input(&mut self, query: String) {
-        self.input = Input::new(text::without_unsafe(&query).unwrap_or(query));
+        self.input = Input::new(query);
+        self.is_cut = false;
         self.completion = Completion::default();
     }
 
@@ -137,6 +140,7 @@ impl SqlPanel {
         };
         let chars = query[..end].chars().count();
         self.input = Input::new(query).with_cursor(chars);
+        self.is_cut = false;
     }
 
     /// Shows the older or newer query of the history. Returns whether there is one.

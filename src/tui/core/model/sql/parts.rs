@@ -1,8 +1,10 @@
 //! The parts of the screen of queries: title, query, state, labels, rows.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use ratatui::layout::Rect;
+use unicode_segmentation::UnicodeSegmentation;
 
 use crate::model::Model;
 use crate::model::layout::below;
@@ -50,23 +52,31 @@ impl SqlParts {
     }
 }
 
-/// A text in rows of at most `width` columns, as ranges of bytes.
-pub fn wrapped(text: &str, width: usize) -> Vec<Range<usize>> {
+/// The characters of a query as they are shown, each with its position in bytes: line ends and tabs as
+/// signs, and what cannot be shown escaped.
+pub fn shown(query: &str) -> impl Iterator<Item = (usize, Cow<'_, str>)> {
+    query.grapheme_indices(true).map(|(at, grapheme)| match grapheme {
+        "\n" => (at, "⏎".into()),
+        "\t" => (at, "⇥".into()),
+        grapheme => (at, text::safe(grapheme)),
+    })
+}
+
+/// A query in rows of at most `width` columns as it is shown, as ranges of bytes.
+pub fn wrapped(query: &str, width: usize) -> Vec<Range<usize>> {
     let mut rows = Vec::new();
-    let mut start = 0;
-    loop {
-        let rest = &text[start..];
-        let mut length = text::fit(rest, width.max(1)).len();
-        if length == 0 {
-            // A character that is wider than the row.
-            length = rest.chars().next().map_or(0, char::len_utf8);
+    let (mut start, mut used) = (0, 0);
+    for (at, character) in shown(query) {
+        let columns = text::width(&character);
+        // What is wider than a row has one of its own.
+        if at > start && used + columns > width {
+            rows.push(start..at);
+            (start, used) = (at, 0);
         }
-        rows.push(start..start + length);
-        start += length;
-        if start >= text.len() {
-            return rows;
-        }
+        used += columns;
     }
+    rows.push(start..query.len());
+    rows
 }
 
 impl Model {
@@ -107,11 +117,20 @@ mod tests {
     #[test]
     fn a_query_is_wrapped_without_losing_anything() {
         for width in 1..20 {
-            for text in ["", "SELECT 1", "SELECT '東京' FROM größe", "a\u{301}bc"] {
+            for text in [
+                "",
+                "SELECT 1",
+                "SELECT '東京' FROM größe",
+                "a\u{301}bc",
+                "a\n\tb\u{200b}❤\u{fe0f}",
+            ] {
                 let rows = wrapped(text, width);
                 assert_eq!(rows.iter().map(|row| &text[row.clone()]).collect::<String>(), text);
-                if width > 1 {
-                    assert!(rows.iter().all(|row| text::width(&text[row.clone()]) <= width));
+                for row in rows {
+                    let shown: Vec<_> = shown(&text[row]).map(|(_, shown)| shown).collect();
+                    let columns = text::width(&shown.concat());
+                    assert!(columns <= width || shown.len() == 1, "{shown:?} in {width}");
+                    assert!(shown.iter().all(|shown| text::is_safe(shown)), "{shown:?}");
                 }
             }
         }

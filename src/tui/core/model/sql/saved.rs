@@ -9,7 +9,7 @@ use bklit_wire::sql::Engine;
 pub struct SavedQuery {
     /// Its name.
     pub name: String,
-    /// Its SQL, on one line.
+    /// Its SQL.
     pub query: String,
     /// What it shows.
     pub help: String,
@@ -111,8 +111,8 @@ pub fn saved(engine: Engine, own: &BTreeMap<String, String>) -> Vec<SavedQuery> 
     });
     let own = own.iter().map(|(name, query)| SavedQuery {
         name: name.clone(),
-        query: super::tokens::one_line(query),
-        help: super::tokens::one_line(query),
+        query: query.clone(),
+        help: query.split_whitespace().collect::<Vec<_>>().join(" "),
         is_own: true,
     });
     own.chain(built_in).collect()
@@ -128,7 +128,8 @@ mod tests {
         for engine in [Engine::Sqlite, Engine::Clickhouse] {
             let all = saved(engine, &own);
             assert_eq!(all.len(), BUILT_IN.len());
-            assert_eq!((all[0].name.as_str(), all[0].query.as_str()), ("pages", "SELECT 1    + 1"));
+            assert_eq!((&*all[0].name, &all[0].query), ("pages", &own["pages"]));
+            assert_eq!(all[0].help, "SELECT 1 -- one + 1");
             assert!(all.iter().skip(1).all(|one| !one.is_own && one.name != "pages"));
             assert!(all.iter().all(|one| !one.query.contains(['{', '}'])), "{all:?}");
         }

@@ -1,4 +1,6 @@
-//! The parts of an SQL statement, as far as completion, colours and pasting need them.
+//! The parts of an SQL statement, as far as completion and colours need them.
+
+use bklit_wire::sql::Engine;
 
 /// The kind of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,32 +78,43 @@ pub fn is_keyword(word: &str) -> bool {
 }
 
 /// The parts of a statement; together they are the whole statement.
-pub fn tokens(sql: &str) -> Vec<Token<'_>> {
+pub fn tokens(sql: &str, engine: Option<Engine>) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut start = 0;
-    while let Some((kind, length)) = first(&sql[start..]) {
+    while let Some((kind, length)) = first(&sql[start..], engine == Some(Engine::Clickhouse)) {
         tokens.push(Token { kind, text: &sql[start..start + length], start });
         start += length;
     }
     tokens
 }
 
-/// The kind and the length of the first part.
-fn first(sql: &str) -> Option<(Kind, usize)> {
+/// The kind and the length of the first part. ClickHouse also knows escapes in quotes and comments
+/// that start with `#`.
+fn first(sql: &str, is_clickhouse: bool) -> Option<(Kind, usize)> {
     let c = sql.chars().next()?;
     let run = |is: fn(char) -> bool| sql.find(|c| !is(c)).unwrap_or(sql.len());
-    let until = |end: &str, from: usize| {
-        sql[from..].find(end).map_or(sql.len(), |at| from + at + end.len())
+    // Two quotes within a text are read as two texts.
+    let quoted = || {
+        let mut is_escaped = false;
+        let end = sql[1..].find(|other| {
+            let is_end = other == c && !is_escaped;
+            is_escaped = is_clickhouse && other == '\\' && !is_escaped;
+            is_end
+        });
+        end.map_or(sql.len(), |end| end + 2)
+    };
+    let starts_line_comment = || {
+        sql.starts_with("--") || is_clickhouse && (sql.starts_with("# ") || sql.starts_with("#!"))
     };
     Some(match c {
         c if c.is_whitespace() => (Kind::Space, run(char::is_whitespace)),
         c if is_of_word(c) => (Kind::Word, run(is_of_word)),
-        // Two quotes within a text are read as two texts.
-        '\'' => (Kind::Text, until("'", 1)),
-        '"' => (Kind::Name, until("\"", 1)),
-        '`' => (Kind::Name, until("`", 1)),
-        '-' if sql.starts_with("--") => (Kind::Comment, sql.find('\n').unwrap_or(sql.len())),
-        '/' if sql.starts_with("/*") => (Kind::Comment, until("*/", 2)),
+        '\'' => (Kind::Text, quoted()),
+        '"' | '`' => (Kind::Name, quoted()),
+        '-' | '#' if starts_line_comment() => (Kind::Comment, sql.find('\n').unwrap_or(sql.len())),
+        '/' if sql.starts_with("/*") => {
+            (Kind::Comment, sql[2..].find("*/").map_or(sql.len(), |end| end + 4))
+        }
         c => (Kind::Other, c.len_utf8()),
     })
 }
@@ -111,16 +124,6 @@ pub fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// A statement as one line: comments are left out, since the end of a line ends them, and other line
-/// ends become spaces.
-pub fn one_line(sql: &str) -> String {
-    let parts = tokens(sql.trim()).into_iter().map(|token| match token.kind {
-        Kind::Comment => " ".to_owned(),
-        _ => token.text.replace(|c: char| c.is_control(), " "),
-    });
-    parts.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -128,7 +131,7 @@ mod tests {
     use super::*;
 
     fn kinds(sql: &str) -> Vec<(Kind, &str)> {
-        let shown = tokens(sql).into_iter().filter(|token| token.kind != Kind::Space);
+        let shown = tokens(sql, None).into_iter().filter(|token| token.kind != Kind::Space);
         shown.map(|token| (token.kind, token.text)).collect()
     }
 
@@ -159,19 +162,29 @@ mod tests {
     }
 
     #[test]
-    fn a_pasted_statement_keeps_its_meaning_on_one_line() {
-        let pasted = "SELECT url, -- the page\n\t'--x'\nFROM page_view_event\n-- all\n";
-        assert_eq!(one_line(pasted), "SELECT url,    '--x' FROM page_view_event  ");
-        assert_eq!(one_line("a /* b\nc */ d"), "a   d");
+    fn escapes_and_comments_are_those_of_the_store() {
+        use Kind::{Comment, Other, Text, Word};
+        let sql = "'it\\'s -- x', b # all\n";
+        let of = |engine| {
+            let shown = tokens(sql, Some(engine)).into_iter();
+            let shown = shown.filter(|token| token.kind != Kind::Space);
+            shown.map(|token| (token.kind, token.text)).collect::<Vec<_>>()
+        };
+        let clickhouse = [(Text, "'it\\'s -- x'"), (Other, ","), (Word, "b"), (Comment, "# all")];
+        assert_eq!(of(Engine::Clickhouse), clickhouse);
+        assert_eq!(
+            of(Engine::Sqlite),
+            [(Text, "'it\\'"), (Word, "s"), (Comment, "-- x', b # all")]
+        );
+        assert_eq!(tokens("'a\\\\' b", Some(Engine::Clickhouse)).len(), 3);
     }
 
     proptest! {
         #[test]
-        fn tokens_are_the_whole_statement(sql in "[a-z'\"`/*\\- \n,.ü]{0,40}") {
-            let all = tokens(&sql);
+        fn tokens_are_the_whole_statement(sql in "[a-z'\"`/*\\\\#\\- \n,.ü]{0,40}", any: bool) {
+            let all = tokens(&sql, any.then_some(Engine::Clickhouse));
             prop_assert_eq!(all.iter().map(|token| token.text).collect::<String>(), sql.clone());
             prop_assert!(all.iter().all(|token| sql[token.start..].starts_with(token.text)));
-            prop_assert!(!one_line(&sql).contains('\n'));
         }
     }
 }

@@ -109,7 +109,7 @@ pub(in crate::update) fn open(model: &mut Model, query: Option<String>) -> Optio
     if let Some(query) = query {
         // Both effects are needed.
         model.outbox.extend(polled);
-        model.panels.sql.set_input(query.chars().take(MAX_CHARS).collect());
+        model.panels.sql.set_input(query);
         return run(model);
     }
     if model.panels.sql.table().is_none() {
@@ -119,8 +119,12 @@ pub(in crate::update) fn open(model: &mut Model, query: Option<String>) -> Optio
     polled
 }
 
-/// Runs what was typed.
+/// Runs what was typed, unless a part of it is missing.
 pub(in crate::update) fn run(model: &mut Model) -> Option<Effect> {
+    if model.panels.sql.is_cut {
+        model.notify("not run: what was inserted last did not fit; change the query first");
+        return None;
+    }
     let typed = model.panels.sql.input.value().trim().to_owned();
     if typed.is_empty() {
         return None;

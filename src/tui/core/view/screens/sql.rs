@@ -8,9 +8,9 @@ use crate::format;
 use crate::keymap::{Action, Binding};
 use crate::model::layout::Layout;
 use crate::model::screen::SqlScreen;
-use crate::model::sql::parts::{INPUT_START, SqlParts};
-use crate::model::sql::table::{Place, ResultTable, shown};
-use crate::model::sql::tokens::{Kind, is_keyword, tokens};
+use crate::model::sql::parts::{INPUT_START, SqlParts, shown};
+use crate::model::sql::table::{self, Place, ResultTable};
+use crate::model::sql::tokens::{Kind, Token, is_keyword, tokens};
 use crate::model::sql::{Outcome, SqlPanel};
 use crate::model::{Focus, Model};
 use crate::theme::Theme;
@@ -94,22 +94,22 @@ fn input(model: &Model, rows: &[std::ops::Range<usize>], buf: &mut Buffer, area:
         let says = "SELECT …, or the name of a saved query";
         put(buf, row(area, 0), INPUT_START.into(), 60, says, theme.dim());
     }
-    let all = tokens(value);
+    let all = tokens(value, panel.engine());
     for (nth, part) in rows.iter().enumerate().skip(top).take(height) {
         let mut x = usize::from(INPUT_START);
-        for token in &all {
-            let (start, end) = (token.start.max(part.start), token.start + token.text.len());
-            let Some(text) = value.get(start..end.min(part.end)) else { continue };
-            let style = match token.kind {
-                Kind::Word if is_keyword(token.text) => theme.key(),
-                Kind::Comment => theme.dim(),
+        for (at, character) in shown(value.get(part.clone()).unwrap_or_default()) {
+            let after = all.partition_point(|token| token.start <= part.start + at);
+            let style = match after.checked_sub(1).and_then(|nth| all.get(nth)) {
+                Some(token) if token.kind == Kind::Word && is_keyword(token.text) => theme.key(),
+                Some(Token { kind: Kind::Comment | Kind::Space, .. }) => theme.dim(),
                 _ => theme.plain(),
             };
-            x += put(buf, row(area, nth - top), x, usize::from(area.width), text, style);
+            x += put(buf, row(area, nth - top), x, usize::from(area.width), &character, style);
         }
     }
     let before = rows.get(at).and_then(|part| value.get(part.start..cursor)).unwrap_or_default();
-    let x = INPUT_START + u16::try_from(text::width(before)).unwrap_or(0);
+    let columns: usize = shown(before).map(|(_, character)| text::width(&character)).sum();
+    let x = INPUT_START + u16::try_from(columns).unwrap_or(0);
     let y = u16::try_from(at - top).unwrap_or(0);
     Position { x: area.x + x, y: area.y + y }
 }
@@ -224,7 +224,7 @@ fn table_rows(model: &Model, table: &ResultTable, buf: &mut Buffer, parts: &SqlP
         for place in &places {
             let Some(value) = values.get(place.column) else { continue };
             let style = if value.is_null() { theme.dim() } else { theme.plain() };
-            cell(buf, at, place, table, (&shown(value), theme.on(is_selected, style)));
+            cell(buf, at, place, table, (&table::shown(value), theme.on(is_selected, style)));
         }
     }
 }
