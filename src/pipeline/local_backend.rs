@@ -8,7 +8,7 @@ use crate::event_lookup::{self, Sources};
 use crate::history::FigureHistory;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
-use crate::queue::{Queue, api};
+use crate::queue::{Queue, QueueError, api, changes};
 use crate::session_lookup;
 use crate::sql::Queries;
 use crate::store::Store;
@@ -20,7 +20,7 @@ use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::history::{History, HistoryQuery};
 use bklit_wire::live_view::LiveView;
 use bklit_wire::pause::PauseRequest;
-use bklit_wire::queue::{BatchView, EditRequest, Edited, FailedPage, QueueView};
+use bklit_wire::queue::{BatchView, ChangeError, EditRequest, Edited, FailedPage, QueueView};
 use bklit_wire::session_lookup::SessionTrace;
 use bklit_wire::sql::{SqlAnswer, SqlRequest, SqlSchema};
 use bklit_wire::time::UtcMillis;
@@ -49,6 +49,24 @@ pub struct LocalBackend {
     pub log_change: LogChange,
 }
 
+impl LocalBackend {
+    /// Logs what was done, also if it is only a part.
+    fn logged(
+        &self,
+        message: &'static str,
+        result: Result<Edited, QueueError>,
+    ) -> Result<Edited, ChangeError> {
+        let (done, failure) = changes::split(result);
+        if failure.is_ok() || done.changed > 0 {
+            (self.log_change)(message, done.changed);
+        }
+        match failure {
+            Ok(()) => Ok(done),
+            Err(error) => Err(ChangeError { done, error: error.to_string() }),
+        }
+    }
+}
+
 #[async_trait]
 impl Backend for LocalBackend {
     async fn queue(&self) -> Result<QueueView, String> {
@@ -59,22 +77,18 @@ impl Backend for LocalBackend {
         api::failed(&*self.queue, after, most).await.map_err(|error| error.to_string())
     }
 
-    async fn change(&self, change: Change, ids: &[String]) -> Result<u64, String> {
+    async fn change(&self, change: Change, ids: &[String]) -> Result<u64, ChangeError> {
         let (changed, message) = match change {
             Change::Retry => (self.queue.retry_failed(ids).await, "Failed events put back"),
             Change::Delete => (self.queue.delete_failed(ids).await, "Failed events deleted"),
         };
-        let changed = changed.map_err(|error| error.to_string())?;
-        (self.log_change)(message, changed);
-        Ok(changed)
+        let edited = self.logged(message, changes::counted(changed))?;
+        Ok(edited.changed)
     }
 
-    async fn edit(&self, request: &EditRequest) -> Result<Edited, String> {
-        let edited = api::edit(&*self.queue, request).await.map_err(|error| error.to_string())?;
-        if !request.dry_run {
-            (self.log_change)(api::EDITED, edited.changed);
-        }
-        Ok(edited)
+    async fn edit(&self, request: &EditRequest) -> Result<Edited, ChangeError> {
+        let edited = api::edit(&*self.queue, request).await;
+        if request.dry_run { Ok(edited?) } else { self.logged(api::EDITED, edited) }
     }
 
     async fn pause(&self, request: &PauseRequest) -> Result<(), String> {

@@ -19,7 +19,9 @@ use bklit_wire::event_lookup::EventTrace;
 use bklit_wire::history::{History, HistoryQuery, MINUTE};
 use bklit_wire::live_view::LiveView;
 use bklit_wire::pause::{PauseRequest, Paused};
-use bklit_wire::queue::{BatchView, Changed, Chosen, EditRequest, Edited, FailedPage, QueueView};
+use bklit_wire::queue::{
+    BatchView, ChangeError, Changed, Chosen, EditRequest, Edited, FailedPage, QueueView,
+};
 use bklit_wire::refused::RefusedView;
 use bklit_wire::session_lookup::SessionTrace;
 use bklit_wire::sql::{SqlAnswer, SqlRequest, SqlSchema, StopSql, StoppedSql};
@@ -103,17 +105,50 @@ impl RemoteBackend {
         path: &str,
         body: &(impl Serialize + Sync),
     ) -> Result<T, String> {
+        let (status, body) = self.exchange_json(path, body).await?;
+        read(status, &body)
+    }
+
+    /// Changes failed events; an error also says what was done.
+    async fn change_failed<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, ChangeError> {
+        let (status, body) = self.exchange_json(path, body).await?;
+        if status == StatusCode::SERVICE_UNAVAILABLE
+            && let Ok(partly) = serde_json::from_slice::<ChangeError>(&body)
+        {
+            return Err(partly);
+        }
+        Ok(read(status, &body)?)
+    }
+
+    async fn exchange_json(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<(StatusCode, Bytes), String> {
         let body = serde_json::to_vec(body).map_err(|error| error.to_string())?;
         let request =
             Request::post(format!("{}{path}", self.base)).header(CONTENT_TYPE, "application/json");
-        self.send(request, body.into()).await
+        self.exchange(request, body.into()).await
     }
 
     async fn send<T: DeserializeOwned>(
         &self,
-        mut request: hyper::http::request::Builder,
+        request: hyper::http::request::Builder,
         body: Bytes,
     ) -> Result<T, String> {
+        let (status, body) = self.exchange(request, body).await?;
+        read(status, &body)
+    }
+
+    async fn exchange(
+        &self,
+        mut request: hyper::http::request::Builder,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), String> {
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
@@ -122,13 +157,17 @@ impl RemoteBackend {
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await;
         let body = body.map_err(|error| cause(&*error))?.to_bytes();
-        if status != StatusCode::OK {
-            return Err(refusal(status, &body));
-        }
-        serde_json::from_slice(&body).map_err(|error| {
-            format!("unreadable response; is the daemon another version? ({error})")
-        })
+        Ok((status, body))
     }
+}
+
+/// Reads a response.
+fn read<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, String> {
+    if status != StatusCode::OK {
+        return Err(refusal(status, body));
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| format!("unreadable response; is the daemon another version? ({error})"))
 }
 
 fn percent_encoded(text: &str) -> String {
@@ -190,18 +229,19 @@ impl Backend for RemoteBackend {
         self.get(&format!("/api/queue/failed?limit={most}{after}")).await
     }
 
-    async fn change(&self, change: Change, ids: &[String]) -> Result<u64, String> {
+    async fn change(&self, change: Change, ids: &[String]) -> Result<u64, ChangeError> {
         let what = match change {
             Change::Retry => "retry",
             Change::Delete => "delete",
         };
         let path = format!("/api/queue/failed/{what}");
-        let Changed { changed } = self.post(&path, &Chosen { ids: ids.to_vec() }).await?;
+        let chosen = Chosen { ids: ids.to_vec() };
+        let Changed { changed } = self.change_failed(&path, &chosen).await?;
         Ok(changed)
     }
 
-    async fn edit(&self, request: &EditRequest) -> Result<Edited, String> {
-        self.post("/api/queue/failed/edit", request).await
+    async fn edit(&self, request: &EditRequest) -> Result<Edited, ChangeError> {
+        self.change_failed("/api/queue/failed/edit", request).await
     }
 
     async fn pause(&self, request: &PauseRequest) -> Result<(), String> {

@@ -6,7 +6,7 @@ use crate::event_lookup::EventTrace;
 use crate::history::{History, HistoryQuery};
 use crate::live_view::LiveView;
 use crate::pause::PauseRequest;
-use crate::queue::{BatchView, EditRequest, Edited, FailedPage, QueueView};
+use crate::queue::{BatchView, ChangeError, EditRequest, Edited, FailedPage, QueueView};
 use crate::session_lookup::SessionTrace;
 use crate::sql::{SqlAnswer, SqlSchema};
 use crate::who::{WhoQuery, WhoView};
@@ -40,14 +40,14 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// Why it was not done, or only partly.
-    async fn change(&self, change: Change, ids: &[String]) -> Result<u64, String>;
+    async fn change(&self, change: Change, ids: &[String]) -> Result<u64, ChangeError>;
 
     /// Puts up to [`MAX_PAGE`](crate::queue::MAX_PAGE) failed events back into the queue with other
     /// bodies, or only checks those.
     ///
     /// # Errors
     /// Why it was not done, or only partly.
-    async fn edit(&self, request: &EditRequest) -> Result<Edited, String>;
+    async fn edit(&self, request: &EditRequest) -> Result<Edited, ChangeError>;
 
     /// Pauses or resumes a part of all processes of the queue.
     ///

@@ -151,7 +151,7 @@ pub struct Chosen {
 pub struct Edit {
     /// The id of the failed item.
     pub id: String,
-    /// What to queue: the JSON of an event, with the id and the project of the failed one.
+    /// What to queue: the JSON of an event with id, project, type and times of the failed one.
     pub body: String,
 }
 
@@ -173,6 +173,23 @@ pub struct Edited {
     pub changed: u64,
     /// The others, whose items are unchanged.
     pub invalid: Vec<InvalidEdit>,
+}
+
+/// Why failed items were not changed, or not all of them: the JSON of a response with an error.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{error}")]
+pub struct ChangeError {
+    /// What was done, and stays done.
+    #[serde(flatten)]
+    pub done: Edited,
+    /// Why not the rest.
+    pub error: String,
+}
+
+impl From<String> for ChangeError {
+    fn from(error: String) -> Self {
+        Self { done: Edited::default(), error }
+    }
 }
 
 /// An edit that was not made.

@@ -4,6 +4,9 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use bklit_pipeline::auth::Scope;
 use bklit_pipeline::queue::FailedItem;
+use bklit_remote::backend::RemoteBackend;
+use bklit_wire::backend::{Backend as _, Change};
+use bklit_wire::queue::{Edit, EditRequest};
 use bklit_wire::time::UtcMillis;
 use serde_json::{Value, json};
 
@@ -215,6 +218,29 @@ async fn failed_events_are_edited_checked_and_retried() {
     let large = valid(3).replace("\"t\"", &format!("\"t\",\"x\":\"{}\"", "x".repeat(200_000)));
     let large = json!({ "edits": [{ "id": "3", "body": large }] });
     assert_eq!(edit(&server, &large).await.json()["changed"], 1);
+}
+
+#[tokio::test]
+async fn a_partial_change_is_an_error_with_what_was_done() {
+    let server = with_failed(6).await;
+    server.queue.is_partly_away.store(true, SeqCst);
+    let retried = change(&server, RETRY, &[], json!(["5", "4"])).await;
+    assert_eq!((retried.status, retried.header("retry-after").is_some()), (503, true));
+    let error = "a part of the queue is unavailable; try again later";
+    assert_eq!(retried.json(), json!({ "changed": 2, "invalid": [], "error": error }));
+    let edits = json!({ "edits": [{ "id": "3", "body": valid(3) }] });
+    let edited = edit(&server, &edits).await;
+    assert_eq!((edited.status, &edited.json()["changed"]), (503, &json!(1)));
+    // The console learns it, too.
+    let client = bklit_remote::client::client(None, None).unwrap();
+    let url = format!("http://{}", server.address);
+    let backend = RemoteBackend::new(client, &url, None).unwrap();
+    let failure = backend.change(Change::Delete, &["2".to_owned()]).await.unwrap_err();
+    assert_eq!((failure.done.changed, failure.error.as_str()), (1, error));
+    let request =
+        EditRequest { edits: vec![Edit { id: "1".to_owned(), body: valid(1) }], dry_run: false };
+    assert_eq!(backend.edit(&request).await.unwrap_err().done.changed, 1);
+    assert_eq!(failed(&server), ["0"]);
 }
 
 #[tokio::test]

@@ -46,6 +46,8 @@ pub struct MemoryQueue {
     pub failed: Mutex<Vec<FailedItem>>,
     pub is_full: AtomicBool,
     pub is_away: AtomicBool,
+    /// Changes of failed items are only made in part.
+    pub is_partly_away: AtomicBool,
     /// Pushes of several events.
     pub writes: AtomicUsize,
     /// Calls beside pushes.
@@ -208,7 +210,12 @@ impl Queue for MemoryQueue {
         let mut failed = self.failed.lock().unwrap();
         let before = failed.len();
         failed.retain(|item| !ids.contains(&item.id));
-        Ok((before - failed.len()) as u64)
+        let changed = (before - failed.len()) as u64;
+        if self.is_partly_away.load(SeqCst) {
+            let done = Edited { changed, ..Edited::default() };
+            return Err(QueueError::Partly { done, reason: "10.0.0.7 is on fire".into() });
+        }
+        Ok(changed)
     }
 }
 

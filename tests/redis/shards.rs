@@ -3,6 +3,7 @@
 
 mod changes;
 mod nodes;
+mod partly;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -10,7 +10,7 @@ use color_eyre::eyre::{WrapErr, bail};
 use super::walk::{Entry, Seen, Walk, Which};
 use super::{list, print};
 use crate::cli::ChoiceArgs;
-use bklit_pipeline::queue::{Queue, QueueError};
+use bklit_pipeline::queue::{Queue, changes};
 use bklit_wire::queue::MAX_PAGE;
 use bklit_wire::text::safe;
 
@@ -27,16 +27,20 @@ enum Change {
 }
 
 impl Change {
-    async fn apply(self, queue: &dyn Queue, ids: &[String]) -> Result<u64, QueueError> {
-        let mut changed = 0;
+    /// Adds to `changed`, also if it fails later.
+    async fn apply(self, queue: &dyn Queue, ids: &[String], changed: &mut u64) -> Result<()> {
         for ids in ids.chunks(MAX_PAGE) {
-            changed += match self {
-                Self::Retry => queue.retry_failed(ids).await?,
-                Self::Delete(Which::Failed) => queue.delete_failed(ids).await?,
-                Self::Delete(Which::Waiting) => queue.delete_waiting(ids).await?,
+            let step = match self {
+                Self::Retry => queue.retry_failed(ids).await,
+                Self::Delete(Which::Failed) => queue.delete_failed(ids).await,
+                Self::Delete(Which::Waiting) => queue.delete_waiting(ids).await,
             };
+            let (done, result) = changes::split(changes::counted(step));
+            *changed += done.changed;
+            let done = self.done();
+            result.wrap_err_with(|| format!("{done}: {changed}, then it failed"))?;
         }
-        Ok(changed)
+        Ok(())
     }
 
     fn done(self) -> &'static str {
@@ -83,20 +87,18 @@ async fn change(
     choice: &ChoiceArgs,
     mut walk: Walk<'_>,
 ) -> Result<ExitCode> {
-    let done = change.done();
+    let (done, mut changed) = (change.done(), 0);
     if choice.all {
-        let mut changed = 0;
         while let Some(entries) = walk.next().await? {
             let ids: Vec<_> = entries.into_iter().map(|entry| entry.id).collect();
-            let step = change.apply(queue, &ids).await;
-            changed += step.wrap_err_with(|| format!("{done}: {changed}, then it failed"))?;
+            change.apply(queue, &ids, &mut changed).await?;
         }
         print(&format!("{done}: {changed}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut seen = HashSet::new();
     let ids: Vec<_> = choice.ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
-    let changed = change.apply(queue, &ids).await?;
+    change.apply(queue, &ids, &mut changed).await?;
     print(&format!("{done}: {changed} of {}\n", ids.len()))?;
     if changed == ids.len() as u64 {
         return Ok(ExitCode::SUCCESS);

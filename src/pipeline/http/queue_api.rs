@@ -9,23 +9,28 @@ use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
+use serde::Serialize;
 
 use bklit_net::timeout::within;
 use bklit_wire::backend::Change;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::pause::PauseRequest;
-use bklit_wire::queue::{Changed, Chosen, EditRequest, MAX_EDIT_BYTES, MAX_PAGE};
+use bklit_wire::queue::{
+    ChangeError, Changed, Chosen, EditRequest, Edited, MAX_EDIT_BYTES, MAX_PAGE,
+};
 
 use super::body::Expected;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, body};
 use crate::queue::api::EDITED;
-use crate::queue::{QueueError, api};
+use crate::queue::{QueueError, api, changes};
 use crate::server::access::query;
 
 /// How long a call to the queue may take.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The error if only some events were changed.
+const PARTLY: &str = "a part of the queue is unavailable; try again later";
 /// Items of a page by default.
 const PAGE: usize = 50;
 
@@ -72,16 +77,13 @@ pub async fn change(
         Refusal::field("body", Cow::Owned(problem))
     })?;
     check_count("ids", ids.len())?;
+    let queue = context.intake.queue();
     let (changed, message) = match change {
-        Change::Retry => {
-            (in_time(context.intake.queue().retry_failed(&ids)).await?, "Failed events put back")
-        }
-        Change::Delete => {
-            (in_time(context.intake.queue().delete_failed(&ids)).await?, "Failed events deleted")
-        }
+        Change::Retry => (in_time(queue.retry_failed(&ids)).await, "Failed events put back"),
+        Change::Delete => (in_time(queue.delete_failed(&ids)).await, "Failed events deleted"),
     };
-    log(peer, head, message, changed);
-    Ok(response::no_store(response::json(StatusCode::OK, &Changed { changed })))
+    let result = changes::counted(changed);
+    respond(peer, head, message, result, |Edited { changed, .. }| Changed { changed })
 }
 
 /// `POST /api/queue/failed/edit`: puts failed events back with other bodies, or only checks those.
@@ -96,11 +98,11 @@ pub async fn edit(
         Refusal::field("body", problem)
     })?;
     check_count("edits", request.edits.len())?;
-    let edited = in_time(api::edit(peer.context.intake.queue(), &request)).await?;
-    if !request.dry_run {
-        log(peer, head, EDITED, edited.changed);
+    let edited = in_time(api::edit(peer.context.intake.queue(), &request)).await;
+    if request.dry_run {
+        return Ok(response::no_store(response::json(StatusCode::OK, &edited?)));
     }
-    Ok(response::no_store(response::json(StatusCode::OK, &edited)))
+    respond(peer, head, EDITED, edited, |edited| edited)
 }
 
 fn check_count(field: &'static str, count: usize) -> Result<(), Refusal> {
@@ -108,6 +110,32 @@ fn check_count(field: &'static str, count: usize) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::field(field, format!("must be from 1 to {MAX_PAGE}")))
+}
+
+/// Logs a change of failed events, and responds with what was done: all of it, or a part.
+fn respond<T: Serialize>(
+    peer: &Peer,
+    head: &Parts,
+    message: &'static str,
+    result: Result<Edited, QueueError>,
+    complete: impl FnOnce(Edited) -> T,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let (done, failure) = match result {
+        Ok(done) => (done, None),
+        Err(QueueError::Partly { done, reason }) => (done, Some(reason)),
+        Err(error) => return Err(error.into()),
+    };
+    log(peer, head, message, done.changed);
+    let response = match failure {
+        None => response::json(StatusCode::OK, &complete(done)),
+        Some(reason) => {
+            // The reason may name our servers.
+            tracing::warn!(%reason, "{message}, but not all of them");
+            let partly = ChangeError { done, error: PARTLY.to_owned() };
+            response::retryable(response::json(StatusCode::SERVICE_UNAVAILABLE, &partly), None)
+        }
+    };
+    Ok(response::no_store(response))
 }
 
 /// Logs a change of failed events.

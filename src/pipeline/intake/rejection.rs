@@ -68,9 +68,9 @@ impl Rejection {
             Self::Denied(Denied::Unavailable(_)) => {
                 "tokens cannot be checked now; try again later".to_owned()
             }
-            Self::Queue(QueueError::Unavailable(_) | QueueError::InDoubt { .. }) => {
-                "the queue is unavailable; try again later".to_owned()
-            }
+            Self::Queue(
+                QueueError::Unavailable(_) | QueueError::Partly { .. } | QueueError::InDoubt { .. },
+            ) => "the queue is unavailable; try again later".to_owned(),
             // Who has paused it, and why, is nobody else's business either.
             Self::Queue(QueueError::Paused(_)) => {
                 "no events are accepted for a while; try again later".to_owned()

@@ -1,6 +1,7 @@
 //! The bounds of a queue, and its errors.
 
 use bklit_wire::pause::Pause;
+use bklit_wire::queue::Edited;
 
 use super::{ClaimId, DEFAULT_MAX_CLIENT_IDS, QueueStats};
 
@@ -88,6 +89,15 @@ pub enum QueueError {
     /// The queue cannot be reached, or cannot be used.
     #[error("the queue is unavailable: {0}")]
     Unavailable(String),
+    /// A part of the queue became unavailable while several items were changed. The others can be
+    /// changed by calling again.
+    #[error("{} events were changed, then the queue was unavailable: {reason}", .done.changed)]
+    Partly {
+        /// What was done, and stays done.
+        done: Edited,
+        /// Why not the rest.
+        reason: String,
+    },
     /// The queue became unavailable during a push: the event may be in it, or be added later.
     /// [`Queue::settle`](super::Queue::settle) resolves this.
     #[error("the queue is unavailable: {reason}")]

@@ -6,6 +6,7 @@
 //!
 //! - `api`: the views of the queue for people
 //! - `bounds`: the bounds of a queue, and its errors
+//! - `changes`: results of changes that are made in parts
 //! - `client_ids`: recognises a client's retry
 //! - `edit`: checks edited items
 //! - `items`: what is put into a queue, and what comes out of it
@@ -15,6 +16,7 @@
 
 pub mod api;
 mod bounds;
+pub mod changes;
 mod client_ids;
 pub mod edit;
 mod items;
@@ -257,7 +259,7 @@ pub trait Queue: Send + Sync {
     /// deleted.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`]: some may have been deleted.
+    /// [`QueueError::Unavailable`]: some may have been deleted. [`QueueError::Partly`]: how many were.
     async fn delete_waiting(&self, ids: &[String]) -> Result<u64, QueueError>;
 
     /// A page of up to `most` failed items, newest first; fewer if they are large. `after` is the
@@ -275,14 +277,14 @@ pub trait Queue: Send + Sync {
     /// Moves failed items to the end of the queue, each atomically; returns how many existed.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`]: some may have been moved.
+    /// [`QueueError::Unavailable`]: some may have been moved. [`QueueError::Partly`]: how many were.
     async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError>;
 
     /// Moves failed items to the end of the queue with other bodies, each atomically, unless
     /// [`edit::check`] finds something wrong with the body.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`]: some may have been moved.
+    /// [`QueueError::Unavailable`]: some may have been moved. [`QueueError::Partly`]: how many were.
     async fn retry_edited(&self, _edits: &[Edit]) -> Result<Edited, QueueError> {
         Err(QueueError::Unavailable("events cannot be edited here".to_owned()))
     }
@@ -290,7 +292,7 @@ pub trait Queue: Send + Sync {
     /// Deletes failed items permanently; returns how many existed.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`]: some may have been deleted.
+    /// [`QueueError::Unavailable`]: some may have been deleted. [`QueueError::Partly`]: how many were.
     async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError>;
 }
 

@@ -356,37 +356,15 @@ impl Queue for SpooledQueue {
     }
 
     async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
-        let (spools, queues) = failed::by_owner(ids);
-        let mut retried = 0;
-        if !spools.is_empty() {
-            retried += self.shared.spool.retry_failed(&spools).await?;
-            self.shared.filled.notify_one();
-        }
-        if !queues.is_empty() {
-            retried += self.shared.queue.retry_failed(&queues).await?;
-        }
-        Ok(retried)
+        self.shared.retry_failed(ids).await
     }
 
     async fn retry_edited(&self, edits: &[Edit]) -> Result<Edited, QueueError> {
-        let shared = &self.shared;
-        let (edited, fills) = failed::retry_edited(&*shared.queue, &*shared.spool, edits).await?;
-        if fills {
-            shared.filled.notify_one();
-        }
-        Ok(edited)
+        self.shared.retry_edited(edits).await
     }
 
     async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
-        let (spools, queues) = failed::by_owner(ids);
-        let mut deleted = 0;
-        if !spools.is_empty() {
-            deleted += self.shared.spool.delete_failed(&spools).await?;
-        }
-        if !queues.is_empty() {
-            deleted += self.shared.queue.delete_failed(&queues).await?;
-        }
-        Ok(deleted)
+        self.shared.delete_failed(ids).await
     }
 }
 

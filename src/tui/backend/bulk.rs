@@ -19,7 +19,7 @@ use bklit_console_core::model::bulk::Chooser;
 use bklit_console_core::requests::KeptEdit;
 use bklit_wire::backend::{Backend, Change};
 use bklit_wire::edit_rule::EditRule;
-use bklit_wire::queue::{Edit, EditRequest, FailedView, MAX_PAGE};
+use bklit_wire::queue::{ChangeError, Edit, EditRequest, FailedView, MAX_PAGE};
 
 /// The timeout of reading a page.
 const READ_WAIT: Duration = Duration::from_secs(10);
@@ -180,7 +180,8 @@ impl Work {
         };
         self.progress.chosen += items.len() as u64;
         let ids: Vec<_> = items.into_iter().map(|item| item.id).collect();
-        self.progress.done += within(CHANGE_WAIT, backend.change(change, &ids)).await?;
+        let changed = within(CHANGE_WAIT, backend.change(change, &ids)).await;
+        self.progress.done += changed.map_err(|error| self.counted(error))?;
         Ok(())
     }
 
@@ -200,7 +201,8 @@ impl Work {
             if self.preview.samples.len() < MOST_SAMPLES {
                 let edits = vec![Edit { id: item.id.clone(), body: edited.clone() }];
                 let request = EditRequest { edits, dry_run: true };
-                let checked = within(READ_WAIT, backend.edit(&request)).await?;
+                let checked = within(READ_WAIT, backend.edit(&request)).await;
+                let checked = checked.map_err(|error| error.error)?;
                 let problem = checked.invalid.into_iter().next().map(|invalid| invalid.error);
                 self.preview.samples.push(Sample { item, edited, problem });
             }
@@ -239,18 +241,29 @@ impl Work {
     ) -> Result<(), String> {
         self.progress.chosen += edits.len() as u64;
         let sent = keep_and_edit(backend, &self.data_dir, originals, edits);
-        let KeptEdit { edited, kept } = within(CHANGE_WAIT, sent).await?;
+        let sent = within(CHANGE_WAIT, sent).await;
+        let KeptEdit { edited, kept } = sent.map_err(|error| self.counted(error))?;
         self.originals = Some(kept);
         self.progress.done += edited.changed;
         self.progress.invalid += edited.invalid.len() as u64;
         Ok(())
     }
+
+    /// Counts what was done before an error.
+    fn counted(&mut self, error: ChangeError) -> String {
+        self.progress.done += error.done.changed;
+        self.progress.invalid += error.done.invalid.len() as u64;
+        error.error
+    }
 }
 
-async fn within<T>(
+async fn within<T, E: From<String>>(
     wait: Duration,
-    call: impl Future<Output = Result<T, String>>,
-) -> Result<T, String> {
-    let late = |_| Err(format!("no answer within {} s", wait.as_secs()));
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let late = |_| Err(format!("no answer within {} s", wait.as_secs()).into());
     timeout(wait, call).await.unwrap_or_else(late)
 }
+
+#[cfg(test)]
+mod tests;

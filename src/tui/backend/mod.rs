@@ -18,7 +18,7 @@ use bklit_console_core::model::history::Shift;
 use bklit_console_core::requests::{HistoryWindow, KeptEdit, QueueSnapshot};
 use bklit_wire::backend::Backend;
 use bklit_wire::history::HistoryQuery;
-use bklit_wire::queue::{Edit, EditRequest, FailedView};
+use bklit_wire::queue::{ChangeError, Edit, EditRequest, FailedView};
 
 pub(super) use bulk::BulkTask;
 pub(super) use tasks::Tasks;
@@ -65,7 +65,7 @@ async fn keep_and_edit(
     data_dir: &Path,
     originals: Vec<FailedView>,
     edits: Vec<Edit>,
-) -> Result<KeptEdit, String> {
+) -> Result<KeptEdit, ChangeError> {
     let dir = data_dir.to_owned();
     let kept = spawn_blocking(move || originals::keep(&dir, &originals)).await;
     let kept = kept.map_err(|error| error.to_string())??.display().to_string();

@@ -203,15 +203,20 @@ async fn carry_out(context: Context, request: Request) -> Answer {
     };
     match request {
         Request::Queue { failed } => Answer::Queue(snapshot(backend, failed).await),
-        Request::Change(what, id) => Answer::Changed(what, backend.change(what, &[id]).await),
+        Request::Change(what, id) => {
+            let changed = backend.change(what, &[id]).await;
+            Answer::Changed(what, changed.map_err(|error| error.error))
+        }
         Request::CheckEdit(edit) => {
             let body = edit.body.clone();
             let request = EditRequest { edits: vec![edit], dry_run: true };
-            Answer::EditChecked(body, backend.edit(&request).await)
+            let checked = backend.edit(&request).await;
+            Answer::EditChecked(body, checked.map_err(|error| error.error))
         }
         Request::Edit(item, body) => {
             let edits = vec![Edit { id: item.id.clone(), body }];
-            Answer::Edited(keep_and_edit(backend, &data_dir, vec![*item], edits).await)
+            let edited = keep_and_edit(backend, &data_dir, vec![*item], edits).await;
+            Answer::Edited(edited.map_err(|error| error.error))
         }
         Request::Batch(id) => Answer::Batch(id.clone(), backend.batch(&id).await),
         Request::Event(id) => Answer::Event(id.clone(), backend.event(&id).await),

@@ -117,14 +117,27 @@ impl<'a> Removed<'a> {
 }
 
 /// Removes items, in the given order, and appends them to `target` if there is one. Returns the number
-/// of items that were found.
+/// of items that were found and removed, also if it could not look for the others.
 pub(super) async fn remove(
     connection: &Connection<'_>,
     scripts: &Scripts,
     list: &str,
     target: Option<&str>,
     items: &[Removed<'_>],
-) -> Result<u64, RedisFailure> {
+) -> (u64, Result<(), RedisFailure>) {
+    let mut removed = 0;
+    let result = remove_counting(connection, scripts, list, target, items, &mut removed).await;
+    (removed, result)
+}
+
+async fn remove_counting(
+    connection: &Connection<'_>,
+    scripts: &Scripts,
+    list: &str,
+    target: Option<&str>,
+    items: &[Removed<'_>],
+    removed: &mut u64,
+) -> Result<(), RedisFailure> {
     let mut edited = HashMap::new();
     let mut left = Vec::with_capacity(items.len());
     for item in items {
@@ -132,7 +145,6 @@ pub(super) async fn remove(
             left.push(item.id);
         }
     }
-    let mut removed = 0;
     for _ in 0..TRIES {
         let found = find(connection, list, &left).await?;
         let found: Vec<_> = left.iter().filter_map(|id| found.get_key_value(*id)).collect();
@@ -149,7 +161,7 @@ pub(super) async fn remove(
                 call.arg(-1 - position).arg(member.as_slice()).arg(edited);
             }
             let results: Vec<bool> = connection.script(&call).await?;
-            removed += results.iter().filter(|found| **found).count() as u64;
+            *removed += results.iter().filter(|found| **found).count() as u64;
             let missing = some.iter().zip(results).filter(|(_, found)| !found);
             missed.extend(missing.map(|((id, _), _)| **id));
         }
@@ -158,7 +170,7 @@ pub(super) async fn remove(
         }
         left = missed;
     }
-    Ok(removed)
+    Ok(())
 }
 
 /// Finds the current positions of the items with these ids, each at a different position.

@@ -61,7 +61,7 @@ use crate::redis::connection::{Link, RedisServer};
 use arrivals::Arrivals;
 use bklit_pipeline::queue::{
     Claim, ClaimId, FailedItem, MAX_SHARDS, NewItem, Order, Page, Pushed, Queue, QueueError,
-    QueueStats, Rejected, WaitingItem,
+    QueueStats, Rejected, WaitingItem, changes,
 };
 pub use bklit_pipeline::queue::{DEFAULT_PREFIX, Durability};
 use bklit_wire::event::QueuedEvent;
@@ -335,7 +335,7 @@ impl Queue for RedisQueue {
         let deletes = pages::by_shard(ids)
             .into_iter()
             .map(async |(shard, ids)| self.shard(shard).delete_waiting(&ids).await);
-        sum(join_all(deletes).await)
+        changes::total_count(join_all(deletes).await)
     }
 
     async fn failed(
@@ -359,33 +359,22 @@ impl Queue for RedisQueue {
             self.turns.ready(&[shard]);
             self.shard(shard).retry_failed(&ids).await
         });
-        sum(join_all(retries).await)
+        changes::total_count(join_all(retries).await)
     }
 
     async fn retry_edited(&self, edits: &[Edit]) -> Result<Edited, QueueError> {
         let retries = pages::edits_by_shard(edits).into_iter().map(async |(shard, edits)| {
             self.turns.ready(&[shard]);
             let edited = self.shard(shard).retry_edited(&edits).await;
-            edited.map(|edited| pages::with_shards(edited, shard))
+            changes::with_ids(edited, |id| pages::add_shard(id, shard))
         });
-        let mut all = Edited::default();
-        for edited in join_all(retries).await {
-            let Edited { changed, invalid } = edited?;
-            all.changed += changed;
-            all.invalid.extend(invalid);
-        }
-        Ok(all)
+        changes::total(join_all(retries).await)
     }
 
     async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
         let deletes = pages::by_shard(ids)
             .into_iter()
             .map(async |(shard, ids)| self.shard(shard).delete_failed(&ids).await);
-        sum(join_all(deletes).await)
+        changes::total_count(join_all(deletes).await)
     }
-}
-
-/// How many items of all shards were changed.
-fn sum(changed: Vec<Result<u64, QueueError>>) -> Result<u64, QueueError> {
-    changed.into_iter().sum()
 }

@@ -15,7 +15,8 @@ use super::scripts::Scripts;
 use super::{RedisQueueOptions, failed_record, lease_millis, list_items, unavailable};
 use crate::redis::connection::{Link, RedisFailure, RedisServer};
 use bklit_pipeline::queue::{
-    Claim, ClaimId, FailedItem, NewItem, Order, Page, QueueError, Rejected, WaitingItem, edit,
+    Claim, ClaimId, FailedItem, NewItem, Order, Page, QueueError, Rejected, WaitingItem, changes,
+    edit,
 };
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::queue::{Edit, Edited, InvalidEdit};
@@ -209,15 +210,16 @@ impl Shard {
     }
 
     pub(super) async fn retry_edited(&self, edits: &[Edit]) -> Result<Edited, QueueError> {
-        let edited = self.try_retry_edited(edits).await.map_err(unavailable);
+        let edited = self.try_retry_edited(edits).await;
         self.pushed.notify_one();
         edited
     }
 
-    async fn try_retry_edited(&self, edits: &[Edit]) -> Result<Edited, RedisFailure> {
-        let (connection, list) = (self.link.connection().await?, &self.keys.failed);
+    async fn try_retry_edited(&self, edits: &[Edit]) -> Result<Edited, QueueError> {
+        let connection = self.link.connection().await.map_err(unavailable)?;
+        let list = &self.keys.failed;
         let ids: Vec<_> = edits.iter().map(|edit| edit.id.as_str()).collect();
-        let found = list_items::find(&connection, list, &ids).await?;
+        let found = list_items::find(&connection, list, &ids).await.map_err(unavailable)?;
         let (mut valid, mut invalid) = (Vec::new(), Vec::new());
         for Edit { id, body } in edits {
             let Some((_, member)) = found.get(id.as_str()) else { continue };
@@ -229,8 +231,10 @@ impl Shard {
             }
         }
         let queue = Some(self.keys.queue.as_str());
-        let changed = list_items::remove(&connection, &self.scripts, list, queue, &valid).await?;
-        Ok(Edited { changed, invalid })
+        let (changed, result) =
+            list_items::remove(&connection, &self.scripts, list, queue, &valid).await;
+        let rest = result.map(|()| Edited::default()).map_err(unavailable);
+        changes::total([Ok(Edited { changed, invalid }), rest])
     }
 
     pub(super) async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
@@ -241,8 +245,9 @@ impl Shard {
         let connection = self.link.connection().await.map_err(unavailable)?;
         let target = retry.then_some(self.keys.queue.as_str());
         let items = Removed::all(ids);
-        let removed = list_items::remove(&connection, &self.scripts, list, target, &items).await;
-        removed.map_err(unavailable)
+        let (removed, result) =
+            list_items::remove(&connection, &self.scripts, list, target, &items).await;
+        changes::total_count([Ok(removed), result.map(|()| 0).map_err(unavailable)])
     }
 }
 

@@ -13,10 +13,12 @@
 //! | `client_ids.rs` | event ids that clients chose |
 //! | `state.rs` | counts and batches cached in memory, shared through the file |
 //! | `repair.rs` | reading, deleting and retrying events |
+//! | `edits.rs` | checking edited events |
 //! | `damaged.rs` | rows that cannot be read |
 
 mod client_ids;
 mod damaged;
+mod edits;
 mod repair;
 mod state;
 mod tables;
@@ -263,8 +265,7 @@ impl Queue for SqliteQueue {
     }
 
     async fn retry_edited(&self, edits: &[Edit]) -> Result<Edited, QueueError> {
-        let edits = edits.to_vec();
-        self.call(|reply| Command::RetryEdited { edits, reply }).await
+        self.retry_in_parts(edits).await
     }
 
     async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
@@ -294,7 +295,7 @@ mod tests {
     use bklit_wire::event::{PageView, Payload, QueuedEvent};
     use bklit_wire::time::UtcMillis;
 
-    fn item(n: usize) -> NewItem {
+    pub(super) fn item(n: usize) -> NewItem {
         let view = PageView { url: "x".repeat(1000), ..PageView::default() };
         let event = QueuedEvent {
             id: format!("evt_{n}"),

@@ -1,11 +1,14 @@
 //! Reads batches, waiting and failed events for display, deletes events, and retries failed ones.
 
+use std::collections::HashMap;
+
 use rusqlite::{OptionalExtension as _, ToSql};
 
 use super::damaged;
+use super::edits::CheckedEdit;
 use super::tables::{CommandResult, Tables, now_millis};
-use bklit_pipeline::queue::{FailedItem, MAX_BATCH_BYTES, Order, Page, WaitingItem, edit};
-use bklit_wire::queue::{BatchInFlight, Edit, Edited, InvalidEdit, MAX_PAGE};
+use bklit_pipeline::queue::{FailedItem, MAX_BATCH_BYTES, Order, Page, WaitingItem};
+use bklit_wire::queue::{BatchInFlight, MAX_PAGE};
 use bklit_wire::time::UtcMillis;
 
 impl Tables {
@@ -147,31 +150,33 @@ impl Tables {
         Ok(Ok(found))
     }
 
-    pub(super) fn retry_edited(&mut self, edits: &[Edit]) -> CommandResult<Edited> {
-        let mut edited = Edited::default();
-        for Edit { id, body } in edits {
-            // Ids that are not numbers do not exist here.
-            let Ok(id) = id.parse::<i64>() else { continue };
-            let sql = "SELECT body FROM failed_item WHERE id = ?";
-            let original = self
-                .connection
-                .prepare_cached(sql)?
-                .query_row([id], |row| Ok(damaged::lossy_text(row.get_ref(0)?)))
-                .optional()?;
-            let Some(original) = original else { continue };
-            if let Err(error) = edit::check(&original, body) {
-                edited.invalid.push(InvalidEdit { id: id.to_string(), error });
+    /// The bodies of failed items, of those that exist.
+    pub(super) fn failed_bodies(&self, ids: &[i64]) -> CommandResult<HashMap<i64, String>> {
+        let mut bodies = HashMap::with_capacity(ids.len());
+        let sql = "SELECT body FROM failed_item WHERE id = ?";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        for id in ids {
+            let body = statement.query_row([id], |row| Ok(damaged::lossy_text(row.get_ref(0)?)));
+            bodies.extend(body.optional()?.map(|body| (*id, body)));
+        }
+        Ok(Ok(bodies))
+    }
+
+    /// Replaces failed items; returns how many existed.
+    pub(super) fn retry_edited(&mut self, edits: &[CheckedEdit]) -> CommandResult<u64> {
+        let mut changed = 0;
+        for CheckedEdit { id, body } in edits {
+            let sql = "DELETE FROM failed_item WHERE id = ?";
+            if self.connection.prepare_cached(sql)?.execute([id])? == 0 {
                 continue;
             }
             let sql = "INSERT INTO queue_item (body) VALUES (?)";
             self.connection.prepare_cached(sql)?.execute([body])?;
-            let sql = "DELETE FROM failed_item WHERE id = ?";
-            self.connection.prepare_cached(sql)?.execute([id])?;
-            edited.changed += 1;
+            changed += 1;
         }
-        self.state.stats.depth += edited.changed;
-        self.state.stats.failed -= edited.changed;
-        Ok(Ok(edited))
+        self.state.stats.depth += changed;
+        self.state.stats.failed -= changed;
+        Ok(Ok(changed))
     }
 
     pub(super) fn delete_failed(&mut self, ids: &[i64]) -> CommandResult<u64> {

@@ -1,16 +1,18 @@
 //! The thread that writes the queue's file: many commands per transaction.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::client_ids::Chosen;
+use super::edits::CheckedEdit;
 use super::tables::Tables;
 use super::{View, unavailable};
 use bklit_pipeline::queue::{
     Claim, ClaimId, FailedItem, Order, Page, Pushed, QueueError, Rejected, WaitingItem,
 };
-use bklit_wire::queue::{BatchInFlight, Edit, Edited};
+use bklit_wire::queue::BatchInFlight;
 
 /// Maximum commands per commit: limits how long a push waits for others.
 const MAX_GROUP: usize = 4_096;
@@ -85,9 +87,13 @@ pub(super) enum Command {
         ids: Vec<i64>,
         reply: Reply<u64>,
     },
+    FailedBodies {
+        ids: Vec<i64>,
+        reply: Reply<HashMap<i64, String>>,
+    },
     RetryEdited {
-        edits: Vec<Edit>,
-        reply: Reply<Edited>,
+        edits: Vec<CheckedEdit>,
+        reply: Reply<u64>,
     },
     DeleteFailed {
         ids: Vec<i64>,
@@ -105,6 +111,7 @@ impl Command {
                 | Self::BatchItems { .. }
                 | Self::Waiting { .. }
                 | Self::Failed { .. }
+                | Self::FailedBodies { .. }
         )
     }
 }
@@ -218,6 +225,7 @@ fn apply(tables: &mut Tables, command: Command) -> (Pending, rusqlite::Result<()
         Command::DeleteWaiting { ids, reply } => finish(reply, tables.delete_waiting(&ids)),
         Command::Failed { after, most, reply } => finish(reply, tables.failed(after, most)),
         Command::RetryFailed { ids, reply } => finish(reply, tables.retry_failed(&ids)),
+        Command::FailedBodies { ids, reply } => finish(reply, tables.failed_bodies(&ids)),
         Command::RetryEdited { edits, reply } => finish(reply, tables.retry_edited(&edits)),
         Command::DeleteFailed { ids, reply } => finish(reply, tables.delete_failed(&ids)),
     }
@@ -264,8 +272,9 @@ fn reply_with_error(command: Command, reason: &str) {
         Command::BatchItems { reply, .. } => send(reply, reason),
         Command::Waiting { reply, .. } => send(reply, reason),
         Command::Failed { reply, .. } => send(reply, reason),
-        Command::RetryEdited { reply, .. } => send(reply, reason),
+        Command::FailedBodies { reply, .. } => send(reply, reason),
         Command::DeleteWaiting { reply, .. }
+        | Command::RetryEdited { reply, .. }
         | Command::RetryFailed { reply, .. }
         | Command::DeleteFailed { reply, .. } => send(reply, reason),
     }

@@ -1,6 +1,7 @@
 //! The failed items of a spool and of its queue as one list.
 
-use crate::queue::{FailedItem, Page, Queue, QueueError};
+use super::Shared;
+use crate::queue::{FailedItem, Page, Queue, QueueError, changes};
 use bklit_wire::queue::{Edit, Edited};
 
 /// The prefix of the ids of the spool's failed items, and of its pages after the first.
@@ -32,34 +33,58 @@ pub(super) async fn page(
     Ok(Page { items, next: Some(next) })
 }
 
-/// Puts edited items back, each where it failed. Returns whether any may be in the spool now.
-pub(super) async fn retry_edited(
-    queue: &dyn Queue,
-    spool: &dyn Queue,
-    edits: &[Edit],
-) -> Result<(Edited, bool), QueueError> {
-    let (mut spools, mut queues) = (Vec::new(), Vec::new());
-    for edit in edits {
-        match edit.id.strip_prefix(OF_SPOOL) {
-            Some(id) => spools.push(Edit { id: id.to_owned(), body: edit.body.clone() }),
-            None => queues.push(edit.clone()),
+/// What is done in the spool and in the queue. If one of them fails, the result says what was done in
+/// the other one.
+impl Shared {
+    pub(super) async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
+        let (spools, queues) = by_owner(ids);
+        let mut parts = Vec::new();
+        if !spools.is_empty() {
+            parts.push(self.spool.retry_failed(&spools).await);
+            self.filled.notify_one();
         }
+        if !queues.is_empty() {
+            parts.push(self.queue.retry_failed(&queues).await);
+        }
+        changes::total_count(parts)
     }
-    let mut all = Edited::default();
-    if !spools.is_empty() {
-        all = spool.retry_edited(&spools).await?;
-        all.invalid.iter_mut().for_each(|invalid| invalid.id.insert_str(0, OF_SPOOL));
+
+    /// Puts edited items back, each where it failed.
+    pub(super) async fn retry_edited(&self, edits: &[Edit]) -> Result<Edited, QueueError> {
+        let (mut spools, mut queues) = (Vec::new(), Vec::new());
+        for edit in edits {
+            match edit.id.strip_prefix(OF_SPOOL) {
+                Some(id) => spools.push(Edit { id: id.to_owned(), body: edit.body.clone() }),
+                None => queues.push(edit.clone()),
+            }
+        }
+        let mut parts = Vec::new();
+        if !spools.is_empty() {
+            let edited = self.spool.retry_edited(&spools).await;
+            self.filled.notify_one();
+            parts.push(changes::with_ids(edited, |id| id.insert_str(0, OF_SPOOL)));
+        }
+        if !queues.is_empty() {
+            parts.push(self.queue.retry_edited(&queues).await);
+        }
+        changes::total(parts)
     }
-    if !queues.is_empty() {
-        let Edited { changed, invalid } = queue.retry_edited(&queues).await?;
-        all.changed += changed;
-        all.invalid.extend(invalid);
+
+    pub(super) async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
+        let (spools, queues) = by_owner(ids);
+        let mut parts = Vec::new();
+        if !spools.is_empty() {
+            parts.push(self.spool.delete_failed(&spools).await);
+        }
+        if !queues.is_empty() {
+            parts.push(self.queue.delete_failed(&queues).await);
+        }
+        changes::total_count(parts)
     }
-    Ok((all, !spools.is_empty()))
 }
 
 /// Splits ids into those of the spool's failed items, without the prefix, and those of the queue's.
-pub(super) fn by_owner(ids: &[String]) -> (Vec<String>, Vec<String>) {
+fn by_owner(ids: &[String]) -> (Vec<String>, Vec<String>) {
     let (mut spools, mut queues) = (Vec::new(), Vec::new());
     for id in ids {
         match id.strip_prefix(OF_SPOOL) {

@@ -4,6 +4,7 @@
 //! of `SpooledQueue`.
 
 mod lanes;
+mod partly;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -14,6 +15,7 @@ use shuttle::rand::Rng as _;
 use super::super::ClaimedItem;
 use super::*;
 use bklit_wire::event::{Payload, QueuedEvent, SessionEnd};
+use bklit_wire::queue::InvalidEdit;
 use bklit_wire::time::UtcMillis;
 
 /// The number of schedules tried.
@@ -248,11 +250,16 @@ impl Queue for Fake {
     async fn failed(&self, _: Option<&str>, _: usize) -> Result<Page<FailedItem>, QueueError> {
         unreachable!()
     }
-    async fn retry_failed(&self, _: &[String]) -> Result<u64, QueueError> {
-        unreachable!()
+    async fn retry_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
+        if self.is_down { Err(fault()) } else { Ok(ids.len() as u64) }
     }
-    async fn delete_failed(&self, _: &[String]) -> Result<u64, QueueError> {
-        unreachable!()
+    async fn retry_edited(&self, edits: &[Edit]) -> Result<Edited, QueueError> {
+        let changed = self.retry_failed(&vec![String::new(); edits.len()]).await?;
+        let invalid = InvalidEdit { id: "x".to_owned(), error: String::new() };
+        Ok(Edited { changed, invalid: vec![invalid] })
+    }
+    async fn delete_failed(&self, ids: &[String]) -> Result<u64, QueueError> {
+        self.retry_failed(ids).await
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::keys::{shard_of, with_shard};
 use bklit_pipeline::queue::{
     FailedItem, MAX_BATCH_BYTES, MAX_SHARDS, Order, Page, QueueError, WaitingItem,
 };
-use bklit_wire::queue::{Edit, Edited, EventView, MAX_PAGE};
+use bklit_wire::queue::{Edit, EventView, MAX_PAGE};
 use bklit_wire::time::UtcMillis;
 
 /// An item of a list.
@@ -174,12 +174,9 @@ pub(in super::super) fn edits_by_shard(edits: &[Edit]) -> Vec<(u32, Vec<Edit>)> 
     all.into_iter().collect()
 }
 
-/// The result of a shard, with its number in the ids.
-pub(in super::super) fn with_shards(mut edited: Edited, shard: u32) -> Edited {
-    for invalid in &mut edited.invalid {
-        invalid.id = with_shard(std::mem::take(&mut invalid.id), shard);
-    }
-    edited
+/// Adds the number of a shard to an id.
+pub(in super::super) fn add_shard(id: &mut String, shard: u32) {
+    *id = with_shard(std::mem::take(id), shard);
 }
 
 #[cfg(test)]
