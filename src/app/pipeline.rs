@@ -20,6 +20,7 @@ use crate::config::Settings;
 use bklit_pipeline::auth::{Authenticator, TokenStore};
 use bklit_pipeline::history::FigureHistory;
 use bklit_pipeline::intake::Intake;
+use bklit_pipeline::intake::visitor::IpPrivacy;
 use bklit_pipeline::local_backend::LocalBackend;
 use bklit_pipeline::metrics::{Metrics, Part};
 use bklit_pipeline::presence::Presence;
@@ -48,6 +49,7 @@ pub(super) struct Pipeline {
     store: Option<Arc<dyn Store>>,
     presence: Option<Arc<dyn Presence>>,
     history: Arc<FigureHistory>,
+    privacy: IpPrivacy,
     log: Arc<Telemetry>,
 }
 
@@ -112,7 +114,19 @@ impl Pipeline {
         let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
         let alerts = DaemonAlerts::of(settings, address);
         start_gauges(&log, &queue, throttle, &history, alerts, supervisor);
-        Ok(Self { address, own_tokens, debug_bus, metrics, queue, store, presence, history, log })
+        let privacy = settings.privacy.ip;
+        Ok(Self {
+            address,
+            own_tokens,
+            debug_bus,
+            metrics,
+            queue,
+            store,
+            presence,
+            history,
+            privacy,
+            log,
+        })
     }
 
     /// The address of the HTTP server.
@@ -145,6 +159,7 @@ impl Pipeline {
             metrics: Some(self.metrics()),
             history: Arc::clone(&self.history),
             queries: Queries::default(),
+            privacy: self.privacy,
             log_change: Arc::new(log_change),
         })
     }
@@ -246,6 +261,7 @@ fn start_worker(
         presence: adapters.presence.clone(),
         log: Arc::clone(log),
         time_bounds: settings.intake.time_bounds(),
+        privacy: settings.privacy.ip,
         settings: settings.worker.clone(),
     };
     supervisor.spawn("worker", |stop| finish(worker::run(context, stop)));
