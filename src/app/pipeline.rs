@@ -20,6 +20,7 @@ use crate::config::Settings;
 use bklit_pipeline::auth::{Authenticator, TokenStore};
 use bklit_pipeline::history::FigureHistory;
 use bklit_pipeline::intake::Intake;
+use bklit_pipeline::intake::visitor::IpPrivacy;
 use bklit_pipeline::local_backend::LocalBackend;
 use bklit_pipeline::metrics::{Metrics, Part};
 use bklit_pipeline::presence::Presence;
@@ -49,6 +50,7 @@ pub(super) struct Pipeline {
     presence: Option<Arc<dyn Presence>>,
     history: Arc<FigureHistory>,
     queries: Arc<Queries>,
+    privacy: IpPrivacy,
     log: Arc<Telemetry>,
 }
 
@@ -115,6 +117,7 @@ impl Pipeline {
         let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
         let alerts = DaemonAlerts::of(settings, address);
         start_gauges(&log, &queue, throttle, &history, alerts, supervisor);
+        let privacy = settings.privacy.ip;
         Ok(Self {
             address,
             own_tokens,
@@ -125,6 +128,7 @@ impl Pipeline {
             presence,
             history,
             queries,
+            privacy,
             log,
         })
     }
@@ -159,6 +163,7 @@ impl Pipeline {
             metrics: Some(self.metrics()),
             history: Arc::clone(&self.history),
             queries: Arc::clone(&self.queries),
+            privacy: self.privacy,
             log_change: Arc::new(log_change),
         })
     }
@@ -260,6 +265,7 @@ fn start_worker(
         presence: adapters.presence.clone(),
         log: Arc::clone(log),
         time_bounds: settings.intake.time_bounds(),
+        privacy: settings.privacy.ip,
         settings: settings.worker.clone(),
     };
     supervisor.spawn("worker", |stop| finish(worker::run(context, stop)));

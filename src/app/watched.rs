@@ -43,6 +43,7 @@ impl WatchedRedis {
             metrics: None,
             history: Arc::new(FigureHistory::of_others(figures)),
             queries: Arc::default(),
+            privacy: settings.privacy.ip,
             log_change: Arc::new(log_change),
         };
         Ok(Self { address, bus, backend })

@@ -154,11 +154,14 @@ impl Again {
             Some("pageview") => "/track",
             Some("event") => "/track-event",
             Some("session_end") => "/session-end",
+            // Nothing is known about the type then either.
+            _ if event.body.is_none() => bail!("its body was not kept"),
             _ => bail!("it is not an event of a known type"),
         };
-        let Some(body) = event.body.as_deref().filter(|_| !event.truncated) else {
-            bail!("its body is not kept as a whole");
-        };
+        let Some(body) = event.body.as_deref() else { bail!("its body was not kept") };
+        if event.truncated {
+            bail!("its body was too large to be kept as a whole");
+        }
         let fields = |json| Fields::of(json).ok_or_else(|| eyre!("it is not a JSON object"));
         let body = repaired(body);
         let outer = fields(&body)?;
@@ -216,6 +219,20 @@ mod tests {
             "type": kind, "body": body, "truncated": truncated,
         });
         serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn what_was_not_kept_is_not_sent_again() {
+        let without = |kind: Option<&str>| {
+            let event = RefusedEvent { body: None, ..event(kind, "", false) };
+            Again::of(&event).err().unwrap().to_string()
+        };
+        assert_eq!(without(None), "its body was not kept");
+        assert_eq!(without(Some("pageview")), "its body was not kept");
+        let error =
+            |kind, truncated| Again::of(&event(kind, "{", truncated)).err().unwrap().to_string();
+        assert_eq!(error(Some("event"), true), "its body was too large to be kept as a whole");
+        assert_eq!(error(None, false), "it is not an event of a known type");
     }
 
     #[test]

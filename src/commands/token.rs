@@ -29,7 +29,7 @@ pub async fn run(args: &TokenArgs, settings: &Settings, store: &dyn TokenStore) 
             let secret = Secret::generate()?;
             let mut token = TokenRecord::new(&secret, (*scope).into(), projects(*scope, project)?)?;
             token.name = name.clone().filter(|name| !name.is_empty());
-            token.allowed_domains = domain.iter().map(|d| entry(d)).collect::<Result<_>>()?;
+            token.allowed_domains = entries(domain)?;
             token.expires_at = expires.map(|after| expiry(token.created_at, after)).transpose()?;
             store.create(token.clone()).await?;
             warn_of_domains(&token);
@@ -113,9 +113,19 @@ fn projects(scope: ScopeArg, given: &[String]) -> Result<Vec<String>> {
     Ok(projects)
 }
 
-/// An allowed domain as it is stored.
-fn entry(given: &str) -> Result<String> {
-    domains::normalized(given).map_err(|why| eyre!("--domain `{}`: {why}", safe(given)))
+/// Allowed domains as they are stored; several may be given at once.
+fn entries(given: &[String]) -> Result<Vec<String>> {
+    let mut entries = Vec::with_capacity(given.len());
+    for given in given {
+        let before = entries.len();
+        for domain in domains::split(given) {
+            let entry = domains::normalized(domain);
+            entries.push(entry.map_err(|why| eyre!("--domain `{}`: {why}", safe(domain)))?);
+        }
+        // Otherwise the token would be for all sites.
+        ensure!(entries.len() > before, "--domain `{}`: is empty", safe(given));
+    }
+    Ok(entries)
 }
 
 fn expiry(now: UtcMillis, after: Duration) -> Result<UtcMillis> {
@@ -270,7 +280,7 @@ mod tests {
             let Some(crate::cli::Command::Token(args)) = cli.command else { panic!("{line}") };
             super::run(&args, &Settings::default(), &store).await.map_err(|e| e.to_string())
         };
-        let create = "bklit-tui token create --project p --project q --domain https://a.example/ --domain *.B.example \
+        let create = "bklit-tui token create --project p --project q --domain https://a.example/,c.example --domain *.B.example \
                       --expires 90d --name n";
         run(create).await.unwrap();
         run("bklit-tui token create --project * --scope read --quiet").await.unwrap();
@@ -278,13 +288,14 @@ mod tests {
         let [ingest, read] = tokens.as_slice() else { panic!("{tokens:?}") };
         assert_eq!((ingest.scope, read.scope), (Scope::Ingest, Scope::Read));
         assert_eq!((ingest.projects.len(), read.projects.len()), (2, 0));
-        assert_eq!(ingest.allowed_domains, ["a.example", "*.b.example"]);
+        assert_eq!(ingest.allowed_domains, ["a.example", "c.example", "*.b.example"]);
         let lives = ingest.expires_at.unwrap().epoch_millis() - ingest.created_at.epoch_millis();
         assert_eq!((lives, ingest.name.as_deref()), (90 * 86_400_000, Some("n")));
         for refused in [
             "bklit-tui token create --project *",
             "bklit-tui token create --project p --expires 999years",
             "bklit-tui token create --project p --domain *",
+            "bklit-tui token create --project p --domain ,",
             "bklit-tui token revoke tok_none",
         ] {
             run(refused).await.unwrap_err();

@@ -163,12 +163,14 @@ impl Settings {
             let many = url.scheme.ends_with("+sentinel") || url.scheme.ends_with("+cluster");
             require(figment, key, !is_redis || many || url.hosts.len() == 1, SEVERAL_HOSTS)?;
         }
-        require(
-            figment,
-            "websocket.allowed_origins",
-            self.websocket.allowed_origins.iter().flatten().all(|text| is_origin(text)),
-            "contains a value that is not an origin like https://dashboard.example",
-        )?;
+        let mut origins = self.websocket.allowed_origins.iter().flatten();
+        if let Some(wrong) = origins.find(|text| !is_origin(text)) {
+            let problem = format!(
+                "contains {wrong}, which is not an origin like https://dashboard.example or \
+                 https://*.example.com"
+            );
+            return Err(error(figment, "websocket.allowed_origins", &problem));
+        }
         let schemes = &self.intake.url_schemes;
         require(
             figment,
@@ -243,6 +245,27 @@ impl Settings {
     }
 }
 
+/// The parameters of a Redis URL that mean something.
+const REDIS_PARAMETERS: [&str; 5] = ["db", "user", "pass", "sentinel_user", "sentinel_pass"];
+
+impl Settings {
+    /// What the Redis URL says in vain.
+    pub(super) fn ignored_parameters(&self) -> Vec<Diagnostic> {
+        let url = self.redis_url.as_ref().map(Sensitive::expose);
+        let query = url.and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
+        let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+        let ignored = names.filter(|name| !name.is_empty() && !REDIS_PARAMETERS.contains(name));
+        let warning = |name: &str| {
+            let advice = match name {
+                "ssl" | "tls" => "for TLS, write rediss:// instead of redis://",
+                _ => "remove it",
+            };
+            Diagnostic::warning(format!("redis_url: the parameter {name} is ignored"), advice)
+        };
+        ignored.map(warning).collect()
+    }
+}
+
 /// Whether a text is a Redis URL.
 pub fn is_redis(url: &str) -> bool {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
@@ -250,7 +273,11 @@ pub fn is_redis(url: &str) -> bool {
 }
 
 fn is_origin(text: &str) -> bool {
-    url::Url::parse(text).is_ok_and(|url| url.origin().is_tuple() && url.path() == "/")
+    url::Url::parse(text).is_ok_and(|url| {
+        let host = url.host_str().unwrap_or_default();
+        let has_star = host.strip_prefix("*.").unwrap_or(host).contains('*');
+        url.origin().is_tuple() && url.path() == "/" && !has_star
+    })
 }
 
 /// Whether pages' addresses may have this scheme at all, or it stands for all of those.

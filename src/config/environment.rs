@@ -75,8 +75,13 @@ impl Environment {
                     values.insert(name, value);
                 }
                 // The error quotes the line, which may contain a password.
-                Err(dotenvy::Error::LineParse(..)) => {
-                    self.unreadable.push(unreadable(path, "a line is not of the form NAME=value"));
+                Err(dotenvy::Error::LineParse(wrong, _)) => {
+                    let text = std::fs::read_to_string(path).unwrap_or_default();
+                    let line = text.lines().position(|line| line.trim() == wrong.trim());
+                    let line =
+                        line.map_or("a line".to_owned(), |line| format!("line {}", line + 1));
+                    let problem = format!("{line} is not of the form NAME=value");
+                    self.unreadable.push(unreadable(path, &problem));
                 }
                 Err(error) => {
                     self.unreadable.push(unreadable(path, &error.to_string()));
@@ -189,6 +194,19 @@ mod tests {
 
     fn environment(process: &[(&str, &str)]) -> Environment {
         Environment::new(process.iter().map(|(name, value)| ((*name).into(), (*value).into())))
+    }
+
+    #[test]
+    fn a_line_that_is_not_a_variable_is_named_by_its_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(FILE);
+        std::fs::write(&file, "# a comment\nA=1\n\n  hunter2 x\nB=2\n").unwrap();
+        let environment = environment(&[]).with_file(&file);
+        assert_eq!(environment.get("B").unwrap().value, "2");
+        let report = environment.report(["A"]);
+        let problem = &report[0].what;
+        assert!(problem.contains("line 4 is not of the form NAME=value"), "{problem}");
+        assert!(!problem.contains("hunter2"), "{problem}");
     }
 
     #[test]

@@ -140,6 +140,11 @@ impl Settings {
                     notes.push(service_link(name));
                     continue;
                 }
+                if value.parse::<u16>().is_err() {
+                    let problem =
+                        format!("{key} (from {source}): `{value}` is not a port (0 to 65535)");
+                    return Err(ConfigError::Value(problem));
+                }
                 let host = figment.extract_inner::<SocketAddr>(key).map(|listen| listen.ip());
                 value = match host.unwrap_or(Ipv4Addr::LOCALHOST.into()) {
                     IpAddr::V4(host) => format!("{host}:{value}"),
@@ -156,6 +161,7 @@ impl Settings {
         settings.validate(&figment)?;
         notes.extend(settings.exposed_file(&figment));
         notes.extend(settings.embedded_queue());
+        notes.extend(settings.ignored_parameters());
         settings.notes = notes;
         Ok(settings)
     }
@@ -204,7 +210,8 @@ fn describe(error: &figment::Error) -> String {
     let lines = error.clone().into_iter().map(|error| {
         let source = error.metadata.as_ref().map_or_else(|| "the settings".to_owned(), source_of);
         let key = error.path.join(".");
-        let kind = without_excerpts(&error.kind.to_string());
+        // Lists of names are quoted twice.
+        let kind = without_excerpts(&error.kind.to_string()).replace("``", "`");
         if key.is_empty() {
             format!("{source}: {kind}")
         } else {

@@ -86,9 +86,28 @@ fn the_websocket_variables_of_bklit_work_as_they_are() {
     let variable = &variables(&[("WEBSOCKET_PORT", "4000")]);
     let settings = Settings::load(Some(&file), variable, &[]).unwrap();
     assert_eq!(settings.websocket.listen.unwrap().to_string(), "0.0.0.0:4000", "the port alone");
-    for wrong in ["*", "dashboard.example", "https://a.example/path", "null"] {
-        let error = load(&[("ALLOWED_WS_ORIGINS", wrong)], &[]).unwrap_err();
-        assert!(error.contains("ALLOWED_WS_ORIGINS") && error.contains("origin"), "{error}");
+    for wrong in [
+        "*",
+        "dashboard.example",
+        "https://a.example/path",
+        "null",
+        "https://*",
+        "https://a.*.b.example",
+    ] {
+        let all = format!("https://a.example,https://*.b.example, {wrong}");
+        let error = load(&[("ALLOWED_WS_ORIGINS", &all)], &[]).unwrap_err();
+        let problem = format!("contains {wrong}, which is not an origin");
+        assert!(error.contains("ALLOWED_WS_ORIGINS") && error.contains(&problem), "{error}");
+    }
+    let subdomains = [("ALLOWED_WS_ORIGINS", "https://*.b.example")];
+    assert!(load(&subdomains, &[]).is_ok());
+    for wrong in ["abc", "70000", "-1", "80 80"] {
+        for name in ["WEBSOCKET_PORT", "INGESTION_PORT"] {
+            let error = load(&[(name, wrong)], &[]).unwrap_err();
+            let expected =
+                format!("the environment variable {name}): `{wrong}` is not a port (0 to 65535)");
+            assert!(error.contains(&expected), "{error}");
+        }
     }
 }
 
@@ -326,4 +345,27 @@ fn rules_for_events_are_checked() {
     let settings = load("url_schemes = '*'\nmax_ahead = '30d'\nmax_age = '3650d'").unwrap();
     assert_eq!(settings.intake.url_schemes, ["*"]);
     assert_eq!(load("url_schemes = 'https, my-app'").unwrap().intake.url_schemes[1], "my-app");
+}
+
+#[test]
+fn parameters_of_a_redis_url_that_mean_nothing_are_reported() {
+    let notes = |url: &str| {
+        let settings = load(&[("REDIS_URL", url)], &[]).unwrap();
+        settings
+            .notes
+            .iter()
+            .map(|note| format!("{}: {}", note.what, note.advice))
+            .collect::<Vec<_>>()
+    };
+    let noted = notes("redis://a.example/0?ssl=true&family=0");
+    assert_eq!(
+        noted,
+        [
+            "redis_url: the parameter ssl is ignored: for TLS, write rediss:// instead of redis://",
+            "redis_url: the parameter family is ignored: remove it",
+        ]
+    );
+    for url in ["redis://a.example", "unix:///run/redis.sock?db=1&user=u&pass=x%26y"] {
+        assert_eq!(notes(url), [""; 0], "{url}");
+    }
 }

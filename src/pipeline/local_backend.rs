@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use crate::event_lookup::{self, Sources};
 use crate::history::FigureHistory;
+use crate::intake::visitor::IpPrivacy;
 use crate::metrics::Metrics;
 use crate::presence::Presence;
 use crate::queue::{Queue, QueueError, api, changes};
@@ -45,6 +46,8 @@ pub struct LocalBackend {
     pub history: Arc<FigureHistory>,
     /// The queries that are running in this process.
     pub queries: Arc<Queries>,
+    /// What is shown of visitors' addresses.
+    pub privacy: IpPrivacy,
     /// Logs changes.
     pub log_change: LogChange,
 }
@@ -74,7 +77,8 @@ impl Backend for LocalBackend {
     }
 
     async fn failed(&self, after: Option<&str>, most: usize) -> Result<FailedPage, String> {
-        api::failed(&*self.queue, after, most).await.map_err(|error| error.to_string())
+        let page = api::failed(&*self.queue, self.privacy, after, most).await;
+        page.map_err(|error| error.to_string())
     }
 
     async fn change(&self, change: Change, ids: &[String]) -> Result<u64, ChangeError> {

@@ -259,8 +259,8 @@ impl Metrics {
         self.requests.get_or_create(&StatusLabel { status: status.into() }).inc();
     }
 
-    /// Counts a refused request, message or event of a batch, whether or not it was to be an event.
-    pub fn refused(&self) {
+    /// Counts a refused event.
+    pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
     }
 

@@ -45,7 +45,7 @@ pub struct Gauges {
     pub lines_sampled_out: u64,
     /// Events accepted.
     pub accepted: u64,
-    /// Requests refused.
+    /// Events refused.
     pub refused: u64,
     /// Those of them that were over a limit.
     pub throttled: u64,

@@ -1,8 +1,8 @@
 //! Dates as JavaScript reads and writes them, beyond ISO 8601 date-times with an offset.
 
-use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::Offset;
+use jiff::{Timestamp, ToSpan};
 
 /// Parses a date that `new Date(text)` accepts: dates without a time, ISO 8601 without an offset,
 /// RFC 2822 and RFC 1123, and the results of `toString`, `toUTCString` and, in American English,
@@ -26,6 +26,9 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     }
     date.timestamp()
 }
+
+/// The last day that any month has.
+const MAX_DAY: i8 = 31;
 
 /// The parts of a date found so far.
 #[derive(Default)]
@@ -151,8 +154,13 @@ impl Parts {
             (hour @ 1..=11, Some(true)) => hour + 12,
             (hour, _) => hour,
         };
-        let (date, time) =
-            (self.date()?, Time::new(hour, self.minute, self.second, self.nanosecond));
+        // The end of a day.
+        let is_midnight = (hour, self.minute, self.second, self.nanosecond) == (24, 0, 0, 0);
+        let (date, hour) = match is_midnight {
+            true => (self.date()?.tomorrow().ok()?, 0),
+            false => (self.date()?, hour),
+        };
+        let time = Time::new(hour, self.minute, self.second, self.nanosecond);
         let moment = DateTime::from_parts(date, time.ok()?);
         self.offset.unwrap_or(Offset::UTC).to_timestamp(moment).ok()
     }
@@ -170,7 +178,12 @@ impl Parts {
             (None, &[(month, _), (day, _), year]) => (full(year)?, part(month)?, part(day)?),
             _ => return None,
         };
-        Date::new(year, month, day).ok()
+        Date::new(year, month, day).ok().or_else(|| {
+            // The 30th of February is two days after the 28th.
+            let first = Date::new(year, month, 1).ok()?;
+            let days = (29..=MAX_DAY).contains(&day).then(|| i64::from(day) - 1)?;
+            first.checked_add(days.days()).ok()
+        })
     }
 }
 
@@ -194,6 +207,12 @@ mod tests {
     fn what_javascript_writes_is_read() {
         for (text, utc) in [
             ("2026-01-31", "2026-01-31T00:00:00Z"),
+            ("2026-02-30", "2026-03-02T00:00:00Z"),
+            ("2026-02-30T12:30:00Z", "2026-03-02T12:30:00Z"),
+            ("2024-02-30T00:00:00.000+01:00", "2024-02-29T23:00:00Z"),
+            ("2026-04-31", "2026-05-01T00:00:00Z"),
+            ("2026-10-31T24:00:00Z", "2026-11-01T00:00:00Z"),
+            ("2026-12-31T24:00", "2027-01-01T00:00:00Z"),
             ("2026-01", "2026-01-01T00:00:00Z"),
             ("2026", "2026-01-01T00:00:00Z"),
             ("2026-01-31T12:30", "2026-01-31T12:30:00Z"),
@@ -229,7 +248,8 @@ mod tests {
             "12:30",
             "31",
             "2026-13-01",
-            "2026-02-30",
+            "2026-02-32",
+            "2026-01-31T24:00:01Z",
             "1767225600",
             "1/2/3/4",
             "2026-01-31T25:00",

@@ -111,7 +111,7 @@ pub fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Strin
 }
 
 /// A text as JSON.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     // Texts always serialise.
     serde_json::to_string(text).unwrap_or_default()
 }

@@ -12,6 +12,14 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// Marks where text was cut.
 pub const ELLIPSIS: &str = "…";
 
+/// The text of an HTTP header: UTF-8, otherwise Latin-1, in which every byte means something.
+pub fn of_header(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(bytes.iter().map(|byte| char::from(*byte)).collect()),
+    }
+}
+
 /// Combining marks kept on one character; more would paint over neighbouring lines.
 const MAX_MARKS: u8 = 3;
 

@@ -90,7 +90,23 @@ impl UtcMillis {
             (_, Ok(number)) if is_number => Ok(Self::from_fraction(number)),
             _ => js_date::parse(text)
                 .map(|moment| Self::from_epoch_millis(moment.as_millisecond()))
+                .or_else(|| Self::in_a_distant_year(text))
                 .ok_or(InvalidTime),
+        }
+    }
+
+    /// From a date-time with a year of six digits and a sign, as JavaScript writes years beyond 9999
+    /// and before 0.
+    fn in_a_distant_year(text: &str) -> Option<Self> {
+        let (sign, rest) = text.split_at_checked(1)?;
+        let (year, rest) = rest.split_at_checked(6)?;
+        let is_year = year.bytes().all(|byte| byte.is_ascii_digit());
+        // The rest must be valid in some year.
+        Self::from_text(&format!("2000{rest}")).ok().filter(|_| is_year)?;
+        match sign {
+            "+" => Some(Self::MAX),
+            "-" => Some(Self::MIN),
+            _ => None,
         }
     }
 
@@ -237,7 +253,16 @@ mod tests {
         }
         let moment: UtcMillis = serde_json::from_str("1769860800.123").unwrap();
         assert_eq!(moment.to_string(), "2026-01-31T12:00:00.123Z");
-        for json in ["\"\"", "\"noon\"", "\"inf\"", "\"NaN\"", "\"1.5.\"", "true", "[]"] {
+        for json in [
+            "\"\"",
+            "\"noon\"",
+            "\"inf\"",
+            "\"NaN\"",
+            "\"1.5.\"",
+            "\"+010000-13-01\"",
+            "true",
+            "[]",
+        ] {
             assert!(serde_json::from_str::<UtcMillis>(json).is_err(), "{json}");
         }
         for json in ["\"2026-01-31\"", "\"Sat, 31 Jan 2026 00:00:00 GMT\""] {
@@ -258,6 +283,10 @@ mod tests {
             ("9999999999", UtcMillis::MAX),
             ("1e300", UtcMillis::MAX),
             ("\"9999-12-31T23:59:59Z\"", UtcMillis::MAX),
+            ("\"+010000-01-01T00:00:00.000Z\"", UtcMillis::MAX),
+            ("\"+275760-09-13\"", UtcMillis::MAX),
+            ("\"-271821-04-20T00:00:00.000Z\"", UtcMillis::MIN),
+            ("\"-000001-01-01T00:00:00.000Z\"", UtcMillis::MIN),
         ] {
             assert_eq!(serde_json::from_str::<UtcMillis>(json).unwrap(), nearest, "{json}");
         }

@@ -72,7 +72,11 @@ fn the_contents_of_the_queue_are_checked() {
     assert_found(&cli, "redis", "warning", "workers that have stopped");
     server.cli(&["DEL", "analytics:queue"]);
     server.cli(&["SET", "analytics:queue", "text"]);
-    assert_found(&cli, "redis", "problem", "WRONGTYPE");
+    assert_found(&cli, "redis", "problem", "analytics:queue has the type string");
+    server.cli(&["DEL", "analytics:queue"]);
+    server.cli(&["DEL", "analytics:queue:inflight"]);
+    server.cli(&["SET", "analytics:queue:inflight", "text"]);
+    assert_found(&cli, "redis", "problem", "analytics:queue:inflight has the type string");
 }
 
 #[test]
@@ -93,7 +97,15 @@ fn a_redis_with_restricted_permissions_is_still_checked() {
     let always = cli().env("REDIS_URL", &url).env("BKLIT_DURABILITY", "always");
     let (findings, _) = examined(&always, &[]);
     assert!(!format!("{findings:?}").contains("hush"), "{findings:#?}");
-    server.cli(&["ACL", "SETUSER", "app", "-eval"]);
+    server.cli(&["ACL", "SETUSER", "app", "-info", "-time"]);
+    assert_found(&app, "redis", "warning", "its version, memory and replication are unknown");
+    assert_found(&app, "redis", "ok", "waiting in the queue: 0");
+    let (findings, _) = examined(&app, &[]);
+    let mut of_redis = findings.iter().filter(|found| found[0] == "redis");
+    assert!(of_redis.all(|found| found[1] != "problem"), "{findings:#?}");
+    server.cli(&["ACL", "SETUSER", "app", "-lpush"]);
+    assert_found(&app, "redis", "problem", "NOPERM: the user may not run LPUSH on it");
+    server.cli(&["ACL", "SETUSER", "app", "+lpush", "-eval"]);
     assert_found(&app, "redis", "problem", "has no permissions");
 }
 
@@ -103,6 +115,13 @@ fn a_replica_is_a_problem() {
     let replica = RedisServer::start(Kind::Valkey, &[]);
     replica.cli(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]);
     assert_found(&redis(&replica), "redis", "problem", "it is a replica");
+}
+
+#[test]
+fn a_single_redis_is_not_a_cluster() {
+    let server = RedisServer::start(Kind::Valkey, &[]);
+    let cli = cli().env("REDIS_URL", &server.url().replace("redis://", "redis+cluster://"));
+    assert_found(&cli, "redis", "problem", "write redis:// instead of redis+cluster://");
 }
 
 #[test]

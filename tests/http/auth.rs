@@ -45,13 +45,29 @@ async fn writing_needs_a_token_of_the_project() {
     assert_refused(&track(&server, old.expose(), &[]).await, 401, "expired");
     assert_refused(&track(&server, reader.expose(), &[]).await, 401, "scope read");
     assert_refused(&track(&server, &server.read, &[]).await, 401, "scope read");
-    assert_refused(&track(&server, "", &[]).await, 401, "not valid");
+    assert_refused(&track(&server, "", &[]).await, 401, "Bearer bk_live_");
     for path in ["/track", "/api/track", "/track-event"] {
         assert_refused(&server.send(post(path, &[], VIEW)).await, 401, "Bearer bk_live_");
     }
-    for header in ["Basic dTpw", "Bearer", "bk_live_", "Bearer \u{e9}", &server.ingest] {
-        let answer = server.send(post("/track", &[("Authorization", header)], VIEW)).await;
-        assert_refused(&answer, 401, "not valid");
+    let other_scheme = format!("Token {}", server.ingest);
+    let quoted = format!("Bearer \"{}\"", server.ingest);
+    for header in [
+        "Basic dTpw",
+        "Bearer",
+        "bk_live_",
+        "",
+        "Bearer \u{e9}",
+        &server.ingest,
+        &other_scheme,
+        &quoted,
+    ] {
+        for path in ["/track", "/session-end"] {
+            let answer = server.send(post(path, &[("Authorization", header)], VIEW)).await;
+            let expected = "send the header `Authorization: Bearer bk_live_…`";
+            assert_refused(&answer, 401, expected);
+        }
+        let read = server.get("/api/queue", &[("Authorization", header)]).await;
+        assert_refused(&read, 401, "Bearer bk_live_");
     }
     assert!(server.queued().is_empty());
     assert_eq!(track(&server, both.expose(), &[]).await.status, 200);

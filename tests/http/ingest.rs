@@ -117,9 +117,7 @@ async fn what_is_wrong_is_named() {
         view("projectId", json!("")),
         view("projectId", json!(["p"])),
         view("projectId", json!(long_id)),
-        view("timestamp", json!("yesterday")),
-        view("timestamp", json!({})),
-        view("sessionId", json!("a\nb")),
+        view("projectId", json!("a\nb")),
         event("trackingId", json!("")),
         event("eventType", json!([1])),
         ("/session-end", json!({"projectId": "p"}), "sessionId: missing".into()),
@@ -155,6 +153,9 @@ async fn types_that_browsers_send_are_taken_and_others_not() {
             assert!(answer.error().contains("application/json"));
         }
     }
+    let lines = [("Content-Type", "application/x-ndjson")];
+    let answer = server.post_with("/track", &lines, VIEW).await;
+    assert!(answer.status == 415 && answer.error().contains("POST /batch"), "{answer:?}");
     assert_eq!(server.queued().len(), 3);
 }
 

@@ -105,6 +105,38 @@ async fn where_an_event_is_is_told_with_what_was_not_looked_at() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_not_an_object_is_answered_with_an_example() {
+    let server = Server::start().await;
+    for (path, example) in [
+        ("/api/queue/pause", r#"{"part":"workers""#),
+        (RETRY, r#"{"ids":"#),
+        (EDIT, r#"{"edits":"#),
+    ] {
+        for (body, problem) in [("[]", "expected a JSON object"), ("{}", "missing field")] {
+            let headers = [("Content-Type", "application/json")];
+            let answer = server.send(post(path, &headers, body)).await;
+            let error = answer.error();
+            assert_eq!(answer.status, 400, "{path} {body}: {error}");
+            assert!(error.starts_with(&format!("body: must be {example}")), "{error}");
+            assert!(error.contains(problem) && !error.contains("struct"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn failed_events_show_no_whole_addresses() {
+    let server = with_failed(1).await;
+    let body = |ip: &str| {
+        let payload = json!({ "url": "u", "ip": ip });
+        json!({ "id": "e", "type": "pageview", "payload": payload, "projectId": "p" }).to_string()
+    };
+    server.queue.failed.lock().unwrap()[0].body = body("203.0.113.9");
+    let page = server.get("/api/queue/failed", &[]).await.json();
+    let shown: Value = serde_json::from_str(page["items"][0]["body"].as_str().unwrap()).unwrap();
+    assert_eq!(shown.to_string(), body("203.0.113.0"));
+}
+
+#[tokio::test]
 async fn the_events_of_a_session_are_found_with_what_was_refused() {
     let server = Server::start().await;
     let item = |n: usize, session: &str| FailedItem {

@@ -60,6 +60,30 @@ async fn fifty_invalid_events_of_five_kinds_are_grouped_with_a_sample() {
 }
 
 #[tokio::test]
+async fn only_events_count_as_refused() {
+    let server = Server::start().await;
+    for n in 0..10 {
+        assert_eq!(server.get("/favicon.ico", &[]).await.status, 404);
+        assert_eq!(server.get("/track", &[]).await.status, 405);
+        let scan = post(&format!("/wp-login{n}.php"), &[], "log=admin");
+        assert_eq!(server.send(scan).await.status, 404);
+        let admin = post("/api/queue/pause", &[("Authorization", "Bearer x")], "{}");
+        assert_eq!(server.send(admin).await.status, 401);
+    }
+    let refused = || server.log.metrics().take_gauges().refused;
+    assert_eq!((refused(), groups(&server).await.len()), (0, 0));
+    let bearer = format!("Bearer {}", server.ingest);
+    for path in ["/v1/track", "/track"] {
+        let wrong = post(path, &[("Authorization", &*bearer)], "{}");
+        assert!((400..405).contains(&server.send(wrong).await.status), "{path}");
+    }
+    assert_eq!(server.post("/batch", r#"[{"type":"event"},{}]"#).await.status, 400);
+    assert_eq!(refused(), 4);
+    let view = server.get("/api/refused", &[]).await.json();
+    assert_eq!(view["total"], json!(4));
+}
+
+#[tokio::test]
 async fn refusals_before_the_body_name_page_and_token() {
     let server = Server::start().await;
     let unknown = format!("bk_live_{}", "ab".repeat(32));

@@ -114,6 +114,34 @@ async fn a_long_session_id_is_the_same_session_everywhere() {
 }
 
 #[tokio::test]
+async fn control_characters_do_not_cost_an_event() {
+    let server = start().await;
+    for (sent, kept) in [("a\u{0}b", Some("ab")), ("s\n", Some("s")), ("\t", None)] {
+        for view in views(&server, json!({ "sessionId": sent })).await {
+            // Over a WebSocket, the socket's session counts instead of none.
+            let expected = kept.or(view.session_id.as_deref().filter(|id| *id == "s"));
+            assert_eq!(view.session_id.as_deref(), expected, "{sent:?}");
+        }
+        let end = json!({ "projectId": "p", "sessionId": format!("{sent}x") });
+        let expected = format!("{}x", kept.unwrap_or_default());
+        for event in accepted(&server, EventKind::SessionEnd, &end).await {
+            assert_eq!(event.payload.session_id(), Some(&*expected));
+        }
+    }
+    assert_eq!(changed(&server, "sessionId", "removed"), 9);
+    let custom = |name: &str| json!({ "projectId": "p", "trackingId": "t", "eventType": name });
+    for event in accepted(&server, EventKind::Event, &custom("b\t")).await {
+        let Payload::Event(event) = event.payload else { panic!("{event:?}") };
+        assert_eq!(event.event_type, "b");
+    }
+    let why = rejected(&server, EventKind::Event, &custom("\t")).await;
+    assert_eq!(why, "eventType: must not be empty");
+    let mut socket = server.connect("/?projectId=p&sessionId=a%00b").await;
+    assert_eq!(socket.greeted().await["sessionId"], "ab");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_custom_event_keeps_what_identifies_it() {
     let server = start().await;
     let event = |field: &str, value: Value| {

@@ -48,18 +48,50 @@ async fn a_timestamp_may_have_any_unit() {
 }
 
 #[tokio::test]
+async fn dates_that_javascript_reads_are_read() {
+    let server = start().await;
+    for (sent, read) in [
+        ("2026-10-31T24:00:00Z", "2026-11-01T00:00:00.000Z"),
+        ("2026-02-30T00:00:00Z", "2026-03-02T00:00:00.000Z"),
+    ] {
+        for event in queued(&server, EventKind::Pageview, json!({ "timestamp": sent })).await {
+            assert_eq!(event.payload.timestamp().unwrap().to_string(), read, "{sent}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_implausible_timestamp_is_replaced_with_a_warning() {
+    replaced([
+        (json!("2099-01-01T00:00:00Z"), "2099-01-01T00:00:00.000Z"),
+        (json!("1970-01-21T10:51:00Z"), "1970-01-21T10:51:00.000Z"),
+        (json!("0001-01-01T00:00:00Z"), "1970-01-01T00:00:00.000Z"),
+        (json!(-1), "1970-01-01T00:00:00.000Z"),
+        (json!(1e300), "2106-02-07T06:28:15.999Z"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_not_a_time_is_replaced_with_a_warning() {
+    replaced([
+        (json!("+010000-01-01T00:00:00.000Z"), "2106-02-07T06:28:15.999Z"),
+        (json!("now"), "\"now\" is not a time"),
+        (json!(""), "\"\" is not a time"),
+        (json!({ "at": 7 }), "\"{\\\"at\\\":7}\" is not a time"),
+        (json!("x".repeat(60_000)), &format!("\"{}\" is not a time", "x".repeat(40))),
+    ])
+    .await;
+}
+
+/// Each of these times is replaced, with a warning that shows it.
+async fn replaced(times: [(Value, &str); 5]) {
     for kind in KINDS {
         // Of a server's many lines about one project, not all are shown.
         let server = start().await;
         let mut lines = lines(&server);
-        for (sent, shown) in [
-            (json!("2099-01-01T00:00:00Z"), "2099-01-01T00:00:00.000Z"),
-            (json!("1970-01-21T10:51:00Z"), "1970-01-21T10:51:00.000Z"),
-            (json!("0001-01-01T00:00:00Z"), "1970-01-01T00:00:00.000Z"),
-            (json!(-1), "1970-01-01T00:00:00.000Z"),
-            (json!(1e300), "2106-02-07T06:28:15.999Z"),
-        ] {
+        for (sent, shown) in &times {
             let began = UtcMillis::now().epoch_millis();
             for event in queued(&server, kind, json!({ "timestamp": sent })).await {
                 let replaced = millis(&event);

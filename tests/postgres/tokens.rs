@@ -61,6 +61,25 @@ impl Bench {
 }
 
 #[tokio::test]
+async fn domains_that_are_null_or_several_in_one_entry_are_read() {
+    let bench = bench();
+    let rules = DomainRules::default();
+    for (id, entries, is_allowed) in [
+        ("t1", "{NULL}", false),
+        ("t2", "{NULL,shop.example}", true),
+        ("t3", "{\"other.example, shop.example\"}", true),
+    ] {
+        let secret = bench.add(id, &format!("\"allowedDomains\" = '{entries}'"));
+        let token = bench.identify(secret.expose()).await.unwrap();
+        let allowed = token.allow_ingest("p", Site(Some("https://shop.example/")), rules);
+        assert_eq!(allowed.is_ok(), is_allowed, "{entries}: {allowed:?}");
+        let warnings = bklit_pipeline::auth::domains::warnings(&token.allowed_domains);
+        let expected = ["the domain `` never matches: is empty"];
+        assert_eq!(warnings, &expected[..usize::from(entries.contains("NULL"))], "{entries}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_found_by_its_lookup_and_only_writes() {
     let bench = bench();
     let secret = bench.add("t1", "\"allowedDomains\" = '{example.com,b.example}'");

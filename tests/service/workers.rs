@@ -12,6 +12,7 @@ use bklit_adapters::redis::connection::{RedisOptions, RedisServer as Server};
 use bklit_adapters::redis::queue::{RedisQueue, RedisQueueOptions};
 use bklit_adapters::sqlite::queue::SqliteQueue;
 use bklit_adapters::sqlite::store::SqliteStore;
+use bklit_pipeline::intake::visitor::IpPrivacy;
 use bklit_pipeline::metrics::Metrics;
 use bklit_pipeline::queue::{NewItem, Queue};
 use bklit_pipeline::store::{
@@ -66,6 +67,7 @@ fn context(queue: &Arc<dyn Queue>, store: &Arc<dyn Store>, workers: usize) -> Wo
         presence: None,
         log: Arc::new(Telemetry::new(bus, metrics, 1_000_000)),
         time_bounds: lenient_about_times().time_bounds(),
+        privacy: IpPrivacy::default(),
         settings: WorkerSettings {
             workers,
             batch_size: 5,

@@ -162,6 +162,19 @@ async fn without_a_good_key_nothing_is_taken_in() {
 }
 
 #[tokio::test]
+async fn a_key_may_be_as_in_a_header() {
+    let server = Server::start().await;
+    let key = &server.ingest;
+    for key in [format!(" {key}\n"), format!("Bearer {key}"), format!(" bearer  {key} ")] {
+        let mut socket = server.connect(BROWSER).await;
+        socket.greeted().await;
+        socket.say(json!({ "type": "auth", "apiKey": key })).await;
+        assert_eq!(socket.hear().await["type"], "auth_success", "{key:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_revoked_key_stops_working_on_an_open_socket() {
     let server = Server::start().await;
     let (secret, token) = server.tokens.make(Scope::Ingest, &["p"], |_| {}).await;
@@ -185,8 +198,9 @@ async fn what_is_wrong_is_said_and_the_socket_stays() {
         (json!({ "type": "pageview", "data": {} }), "url: missing"),
         (json!({ "type": "pageview", "data": [] }), "body: expected a JSON object"),
         (json!({ "type": "nap" }), "type: unknown message type `nap`"),
-        (json!({ "data": {} }), "message: type: missing field"),
-        (json!([1]), "message: (event): expected a JSON object"),
+        (json!({ "data": {} }), "message: type: missing"),
+        (json!({ "type": 7 }), "message: type: expected a string, found integer `7`"),
+        (json!([1]), "message: expected a JSON object"),
         (json!({ "type": "event", "data": { "trackingId": "t" } }), "eventType: missing"),
         (
             json!({ "type": "pageview", "data": { "url": "https://a.example/", "projectId": "q" } }),
@@ -201,7 +215,8 @@ async fn what_is_wrong_is_said_and_the_socket_stays() {
     for flag in [&server.queue.is_full, &server.queue.is_away] {
         flag.store(true, SeqCst);
         socket.say(view("/")).await;
-        assert_eq!(socket.error().await["retryable"], true);
+        let answer = socket.error().await;
+        assert_eq!((&answer["retryable"], &answer["retryAfter"]), (&json!(true), &json!(2)));
         flag.store(false, SeqCst);
     }
     assert!(server.queued().is_empty());

@@ -1,10 +1,14 @@
 //! Frames that are not as they should be.
 
+use bklit_pipeline::queue::NewItem;
+use bklit_wire::event::Payload;
 use futures_util::SinkExt;
+use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::server::{BROWSER, DASHBOARD, Server, view};
+use crate::support::redis::eventually;
 
 #[tokio::test]
 async fn garbage_is_answered_and_what_is_no_text_ends_the_socket() {
@@ -68,5 +72,37 @@ async fn what_is_no_websocket_is_told_so() {
         assert_eq!(answer.status, status, "{path} {headers:?}");
         assert!(!answer.error().is_empty());
     }
+    let mut client = Client::connect(server.address).await;
+    let old = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Version", "8"),
+    ];
+    client.send(request("GET", "/", &old)).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.header("sec-websocket-version")), (426, Some("13")));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_arrived_before_an_abrupt_end_counts() {
+    const EVENTS: usize = 50;
+    let server = Server::start().await;
+    let mut socket = server.browser().await;
+    let message = json!({ "type": "event", "apiKey": server.ingest,
+        "data": { "trackingId": "t", "eventType": "e" } });
+    for _ in 0..EVENTS {
+        socket.0.feed(Message::text(message.to_string())).await.unwrap();
+    }
+    socket.0.flush().await.unwrap();
+    let stream = socket.0.get_ref();
+    stream.set_zero_linger().unwrap();
+    drop(socket);
+    let is_event = |item: &NewItem| matches!(item.event.payload, Payload::Event(_));
+    eventually("all events are queued", || async {
+        (server.queued().iter().filter(|item| is_event(item)).count() == EVENTS).then_some(())
+    })
+    .await;
     server.stop().await;
 }

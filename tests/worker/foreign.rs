@@ -1,5 +1,7 @@
 //! Items of other programs: what can be read is stored, and what was wrong with it is reported.
 
+use bklit_pipeline::intake::visitor::IpPrivacy;
+use bklit_pipeline::worker::WorkerContext;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::event::QueuedEvent;
 use bklit_wire::time::UtcMillis;
@@ -73,6 +75,31 @@ async fn items_that_can_be_read_are_stored() {
     let ended =
         "SELECT ended_at FROM tracked_session WHERE session_id = '99' AND ended_at IS NOT NULL";
     assert_eq!(bench.store.rows(ended).await, [[Value::from("2026-01-31 12:01:00")]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn addresses_are_stored_as_the_privacy_setting_says() {
+    let (cut, full, none) = (IpPrivacy::Cut, IpPrivacy::Full, IpPrivacy::None);
+    for (privacy, sent, stored) in [
+        (cut, "203.0.113.9", json!("203.0.113.0")),
+        (cut, "2001:db8:1:2:3:4:5:6", json!("2001:db8:1:2::")),
+        (cut, "unknown", json!(null)),
+        (full, "203.0.113.9", json!("203.0.113.9")),
+        (none, "203.0.113.9", json!(null)),
+    ] {
+        let (mut bench, context) = Bench::new();
+        let payload = json!({ "url": "https://a.example/", "ip": sent });
+        let item = json!({ "id": "1", "type": "pageview", "payload": payload, "projectId": "p" });
+        bench.queue.push_raw(&item.to_string());
+        bench.start(WorkerContext { privacy, ..context });
+        bench.drained().await;
+        bench.stop().await;
+        let rows = bench.store.rows("SELECT ip FROM page_view_event").await;
+        assert_eq!(rows, [[stored.clone()]], "{privacy:?} {sent}");
+        let counted = r#"bklit_values_changed_total{field="ip",change="cut"} 1"#;
+        let is_counted = bench.metrics.to_prometheus().contains(counted);
+        assert_eq!(is_counted, stored != json!(sent), "{privacy:?} {sent}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bklit_adapters::local::TrackingIdIsDefinition;
 use bklit_adapters::local::{LocalDebugBus, LocalLiveBus};
 use bklit_pipeline::bus::LiveBus;
+use bklit_pipeline::intake::visitor::IpPrivacy;
 use bklit_pipeline::metrics::{Metrics, Part};
 use bklit_pipeline::telemetry::Telemetry;
 use bklit_pipeline::worker;
@@ -70,6 +71,7 @@ impl Bench {
             presence: None,
             log,
             time_bounds: lenient_about_times().time_bounds(),
+            privacy: IpPrivacy::default(),
             settings,
         };
         let shutdown = CancellationToken::new();
@@ -231,6 +233,7 @@ async fn two_workers_share_a_queue() {
         presence: None,
         log: context.log.clone(),
         time_bounds: context.time_bounds,
+        privacy: context.privacy,
         settings: context.settings.clone(),
     };
     bench.store.slowness.store(20, SeqCst);

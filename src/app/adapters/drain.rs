@@ -43,6 +43,7 @@ pub(in crate::app) async fn drain(settings: &Settings) -> Result<Drain> {
         definitions: with_postgres(settings, &tokens(settings)?)?.1,
         log: Arc::new(Telemetry::new(debug_bus, metrics, settings.debug_lines_per_second)),
         time_bounds: settings.intake.time_bounds(),
+        privacy: settings.privacy.ip,
         settings: settings.worker.clone(),
     };
     Ok(Drain { queues, worker, lines, owned: owned.map(|dir| Box::new(dir) as Box<dyn Send>) })

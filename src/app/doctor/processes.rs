@@ -140,8 +140,12 @@ fn failing(name: &str, failure: &Failure) -> Diagnostic {
         }
         // Advice of the server's adapter is part of the reason.
         "store" => "events wait in the queue until the reason is gone; then they are stored",
-        "worker" if reason.contains("NoPerm") || reason.contains("NOPERM") => {
+        "queue" | "worker" if reason.contains("NoPerm") || reason.contains("NOPERM") => {
             "allow the Redis user all commands on the queue's keys: `ACL SETUSER … ~* &* +@all`"
+        }
+        "queue" | "worker" if reason.contains("WRONGTYPE") => {
+            "another program uses one of the queue's keys for something else: the check of Redis \
+             names it"
         }
         "worker" => "the worker cannot get events from the queue: check the queue's server or file",
         _ => "check the queue's server or file",

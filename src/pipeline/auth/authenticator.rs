@@ -61,6 +61,12 @@ pub enum Denied {
     /// It writes without a token.
     #[error("a token is needed: send the header `Authorization: Bearer bk_live_…`")]
     Missing,
+    /// Its header `Authorization` has another form.
+    #[error(
+        "the header Authorization has another form: send the header `Authorization: Bearer \
+         bk_live_…`"
+    )]
+    NoBearer,
     /// It reads without a token, from another machine, or where this machine needs one, too.
     #[error(
         "reading needs a token with scope read (`bklit-tui token create --project '*' --scope \

@@ -46,6 +46,11 @@ struct Pattern<'a> {
     subdomains: bool,
 }
 
+/// The domains of an entry: several may be pasted into one, with commas or spaces between them.
+pub fn split(entry: &str) -> impl Iterator<Item = &str> {
+    entry.split(|c: char| c == ',' || c.is_whitespace()).filter(|domain| !domain.is_empty())
+}
+
 impl<'a> Pattern<'a> {
     /// Reads an entry; `None` if it is not a host name, so that no site matches it.
     fn parse(entry: &'a str) -> Option<Self> {
@@ -82,7 +87,7 @@ fn host(text: &str) -> Option<Cow<'_, str>> {
     }
     let url = Url::parse(&format!("https://{text}")).ok()?;
     let host = url.host_str()?.trim_end_matches('.');
-    let is_host = !host.is_empty() && !host.contains('*') && !host.starts_with('.');
+    let is_host = !host.is_empty() && !host.contains(['*', ',']) && !host.starts_with('.');
     (is_host && !host.contains("..")).then(|| Cow::Owned(host.to_owned()))
 }
 
@@ -97,8 +102,9 @@ impl Site<'_> {
             true => Cow::Owned(host.to_ascii_lowercase()),
             false => Cow::Borrowed(host),
         };
-        let patterns = domains.iter().filter_map(|domain| Pattern::parse(domain));
-        patterns.into_iter().any(|pattern| pattern.matches(&host, rules.exact))
+        let domains = domains.iter().flat_map(|entry| split(entry));
+        let patterns = domains.filter_map(Pattern::parse);
+        patterns.into_iter().any(|pattern: Pattern<'_>| pattern.matches(&host, rules.exact))
             || (rules.allow_localhost && is_localhost(&url))
     }
 
@@ -133,6 +139,7 @@ pub fn normalized(entry: &str) -> Result<String, &'static str> {
         None if matches!(entry.trim(), "*" | "*.*") => {
             Err("stands for no site; leave out all domains to allow any")
         }
+        None if entry.trim().is_empty() => Err("is empty"),
         None if entry.contains('*') => Err("a `*` is possible only as in *.shop.example"),
         None => Err("not a host name like shop.example"),
     }
@@ -141,7 +148,7 @@ pub fn normalized(entry: &str) -> Result<String, &'static str> {
 /// What is suspicious about the allowed domains of a token: entries that no site matches, and those
 /// that strangers' sites match.
 pub fn warnings(domains: &[String]) -> Vec<String> {
-    let warning = |entry: &String| match Pattern::parse(entry) {
+    let warning = |entry: &str| match Pattern::parse(entry) {
         None => {
             let problem = normalized(entry).err().unwrap_or_default();
             Some(format!("the domain `{entry}` never matches: {problem}"))
@@ -152,7 +159,10 @@ pub fn warnings(domains: &[String]) -> Vec<String> {
         )),
         Some(_) => None,
     };
-    domains.iter().filter_map(warning).collect()
+    let none = |entry: &&String| split(entry).next().is_none();
+    let empty = domains.iter().filter(none).map(String::as_str);
+    let parts = domains.iter().flat_map(|entry| split(entry));
+    empty.chain(parts).filter_map(warning).collect()
 }
 
 /// Whether names directly below this one belong to different owners, as those below `co.uk`.
@@ -234,12 +244,29 @@ mod tests {
     }
 
     #[test]
+    fn several_domains_in_one_entry_are_read() {
+        let rules = DomainRules::default();
+        for entry in ["shop.example,https://other.example/", " shop.example\n; , other.example "] {
+            for (origin, is_allowed) in [
+                ("https://shop.example", true),
+                ("https://www.other.example", true),
+                ("https://third.example", false),
+            ] {
+                assert_eq!(allows(entry, origin, rules), is_allowed, "{entry:?} {origin}");
+            }
+        }
+        let warned = warnings(&["shop.example, co.uk,*".to_owned()]);
+        assert_eq!(warned.len(), 2, "{warned:?}");
+        assert!(normalized("shop.example,other.example").is_err());
+    }
+
+    #[test]
     fn suspicious_entries_are_reported() {
         let warned = |entry: &str| warnings(&[entry.to_owned()]).join("");
         for entry in ["co.uk", "com", "*.co.uk", "https://github.io/", "CO.UK"] {
             assert!(warned(entry).contains("strangers"), "{entry}: {}", warned(entry));
         }
-        for entry in ["a b", "*", "shop.*.example", ""] {
+        for entry in ["a_b:x", "*", "shop.*.example", "", " , "] {
             assert!(warned(entry).contains("never matches"), "{entry}: {}", warned(entry));
         }
         for entry in

@@ -16,7 +16,8 @@ pub struct Secret(String);
 pub struct TokenHash([u8; 32]);
 
 impl Secret {
-    const PREFIX: &'static str = "bk_live_";
+    /// The beginning of every token.
+    pub const PREFIX: &'static str = "bk_live_";
     const DIGITS: usize = 64;
 
     /// A new secret, from the system's random source.

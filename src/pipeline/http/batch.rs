@@ -195,9 +195,8 @@ fn log_refused(peer: &Peer, about: &About, results: &[Result<String, Refused>], 
 fn split(body: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let items: Vec<&[u8]> = if body.trim_ascii_start().starts_with(b"[") {
-        let items: Vec<&RawValue> = serde_json::from_slice(body)
-            .map_err(|error| Refusal::field("body", format!("not a JSON array: {error}")))?;
-        items.into_iter().map(|item| item.get().as_bytes()).collect()
+        members(body)
+            .map_err(|error| Refusal::field("body", format!("not a JSON array: {error}")))?
     } else {
         let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         lines.filter(|line| !line.is_empty()).collect()
@@ -207,6 +206,30 @@ fn split(body: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
         1..=MAX_PUSHED => Ok(items),
         _ => Err(Refusal::TooMany(MAX_PUSHED)),
     }
+}
+
+/// The members of a JSON array. Bytes that are not UTF-8 are only in some of them.
+fn members(array: &[u8]) -> Result<Vec<&[u8]>, serde_json::Error> {
+    let error = match serde_json::from_slice::<Vec<&RawValue>>(array) {
+        Ok(members) => return Ok(members.into_iter().map(|it| it.get().as_bytes()).collect()),
+        Err(error) => error,
+    };
+    if std::str::from_utf8(array).is_ok() {
+        return Err(error);
+    }
+    // The same with other characters in their places.
+    let mut text = String::with_capacity(array.len());
+    for chunk in array.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    let start = text.as_ptr() as usize;
+    let members: Vec<&RawValue> = serde_json::from_str(&text)?;
+    let original = |member: &RawValue| {
+        let at = member.get().as_ptr() as usize - start;
+        array.get(at..at + member.get().len()).unwrap_or_default()
+    };
+    Ok(members.into_iter().map(original).collect())
 }
 
 /// An event of a batch: its fields next to `type`, or in `data` as over a WebSocket.
@@ -279,6 +302,12 @@ mod tests {
         let lines = format!("{VIEW}\r\n\n not JSON \n{VIEW}");
         let expected = [VIEW, "not JSON", VIEW].map(str::as_bytes);
         assert_eq!(split(lines.as_bytes()).unwrap(), expected);
+        let latin: &[u8] = b"[{\"a\":1}, {\"b\":\"\xe9\"} ,\"\xff\xfe\",{\"c\":2}]";
+        let expected: [&[u8]; 4] =
+            [b"{\"a\":1}", b"{\"b\":\"\xe9\"}", b"\"\xff\xfe\"", b"{\"c\":2}"];
+        assert_eq!(split(latin).unwrap(), expected);
+        let broken = split(b"[{\"a\":1}, \xe9").unwrap_err();
+        assert_eq!(broken.status(), StatusCode::BAD_REQUEST, "{broken}");
         for body in ["", " \n\r\n", "[]", "[1,", "[{}] x", "[\u{1}]"] {
             let error = split(body.as_bytes()).unwrap_err();
             assert_eq!(error.status(), StatusCode::BAD_REQUEST, "{body}: {error}");

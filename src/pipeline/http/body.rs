@@ -69,9 +69,13 @@ pub fn check_head(
         let lines: &[&[u8]] = if expected.lines { &LINES } else { &[] };
         let mut known = known.iter().chain(lines);
         if !known.any(|known| kind.trim_ascii().eq_ignore_ascii_case(known)) {
-            return Err(Refusal::Unsupported(match expected.lines {
-                true => "Content-Type must be application/json or application/x-ndjson",
-                false => "Content-Type must be application/json",
+            let is_lines = LINES.iter().any(|lines| kind.trim_ascii().eq_ignore_ascii_case(lines));
+            return Err(Refusal::Unsupported(match (expected.lines, is_lines) {
+                (true, _) => "Content-Type must be application/json or application/x-ndjson",
+                (false, true) => {
+                    "Content-Type must be application/json; send several events to POST /batch"
+                }
+                (false, false) => "Content-Type must be application/json or text/plain",
             }));
         }
     }

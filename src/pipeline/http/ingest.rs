@@ -21,7 +21,7 @@ use super::{Arrival, Peer, body};
 use crate::auth::{Denied, Secret, TokenRecord};
 use crate::intake::{self, Rejected, Rejection, Sender};
 use crate::refused::{self, Found, Why};
-use crate::server::access::bearer_token;
+use crate::server::access::{bearer_token, secret};
 use crate::telemetry::{Data, Repeated};
 
 /// The most characters of a path, an origin or another text of a client that are logged.
@@ -63,7 +63,7 @@ pub struct About {
     pub client: IpAddr,
     referer: Option<HeaderValue>,
     authorization: Option<HeaderValue>,
-    /// Whether it was sent to a route for events, or to none.
+    /// Whether it was to be an event.
     for_events: bool,
 }
 
@@ -102,7 +102,6 @@ impl Refused {
     /// Counts it, and keeps it if it was to be an event. Returns what is known of that.
     pub(super) fn count(&self, peer: &Peer, about: &About) -> Found {
         let metrics = peer.context.intake.log().metrics();
-        metrics.refused();
         if let Refusal::Rejected(Rejection::Throttled(throttled)) = &self.why {
             metrics.throttled(throttled.limit);
         }
@@ -207,9 +206,9 @@ pub(super) async fn ingest(
     let coding = body::check_head(&head.headers, &incoming, expected)?;
     // Without a valid token the body is not read.
     let token = match bearer(&head.headers) {
-        Some(secret) => {
+        Some(token) => {
             let authenticator = context.intake.authenticator();
-            Some(authenticator.identify_from(client.ip, secret?).await?)
+            Some(authenticator.identify_from(client.ip, token?).await?)
         }
         None if kind == EventKind::SessionEnd => None,
         None => return Err(Denied::Missing.into()),
@@ -244,6 +243,5 @@ pub(super) async fn ingest(
 
 /// The bearer token; `None` without the header, an error if the header has another form.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<Result<&str, Denied>> {
-    let value = headers.get(AUTHORIZATION)?;
-    Some(bearer_token(value.as_bytes()).ok_or(Denied::Unknown))
+    headers.get(AUTHORIZATION).map(secret)
 }

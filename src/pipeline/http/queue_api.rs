@@ -1,6 +1,5 @@
 //! `/api/queue…`: shows waiting, in-flight and failed events; retries, edits and deletes failed ones.
 
-use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -10,10 +9,12 @@ use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use bklit_net::timeout::within;
 use bklit_wire::backend::Change;
 use bklit_wire::debug_log::Stage;
+use bklit_wire::event::{InvalidEvent, parse_naming_field};
 use bklit_wire::pause::PauseRequest;
 use bklit_wire::queue::{
     ChangeError, Changed, Chosen, EditRequest, Edited, MAX_EDIT_BYTES, MAX_PAGE,
@@ -59,7 +60,8 @@ pub async fn failed(peer: &Peer, head: &Parts) -> Result<Response<ResponseBody>,
             .ok_or_else(|| Refusal::field("limit", format!("must be from 1 to {MAX_PAGE}")))?,
     };
     let after = query(&head.uri, "after");
-    let page = in_time(api::failed(peer.context.intake.queue(), after.as_deref(), limit)).await?;
+    let (queue, privacy) = (peer.context.intake.queue(), peer.context.intake.visitors().privacy());
+    let page = in_time(api::failed(queue, privacy, after.as_deref(), limit)).await?;
     Ok(response::no_store(response::json(StatusCode::OK, &page)))
 }
 
@@ -72,10 +74,7 @@ pub async fn change(
 ) -> Result<Response<ResponseBody>, Refusal> {
     let context = &*peer.context;
     let bytes = json_of_admin(peer, head, incoming, None).await?;
-    let Chosen { ids } = serde_json::from_slice(&bytes).map_err(|error| {
-        let problem = format!("must be {{\"ids\":[\"…\"]}}: {error}");
-        Refusal::field("body", Cow::Owned(problem))
-    })?;
+    let Chosen { ids } = object(&bytes, "{\"ids\":[\"…\"]}")?;
     check_count("ids", ids.len())?;
     let queue = context.intake.queue();
     let (changed, message) = match change {
@@ -93,16 +92,22 @@ pub async fn edit(
     incoming: Incoming,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let bytes = json_of_admin(peer, head, incoming, Some(MAX_EDIT_BYTES)).await?;
-    let request: EditRequest = serde_json::from_slice(&bytes).map_err(|error| {
-        let problem = format!("must be {{\"edits\":[{{\"id\":\"…\",\"body\":\"…\"}}]}}: {error}");
-        Refusal::field("body", problem)
-    })?;
+    let request: EditRequest = object(&bytes, "{\"edits\":[{\"id\":\"…\",\"body\":\"…\"}]}")?;
     check_count("edits", request.edits.len())?;
     let edited = in_time(api::edit(peer.context.intake.queue(), &request)).await;
     if request.dry_run {
         return Ok(response::no_store(response::json(StatusCode::OK, &edited?)));
     }
     respond(peer, head, EDITED, edited, |edited| edited)
+}
+
+/// Parses a body that must be an object like `example`.
+fn object<T: DeserializeOwned>(bytes: &[u8], example: &str) -> Result<T, Refusal> {
+    parse_naming_field(bytes, "").map_err(|error| {
+        let InvalidEvent { field, message } = error;
+        let at = if field == "(event)" { String::new() } else { format!("{field}: ") };
+        Refusal::field("body", format!("must be {example}: {at}{message}"))
+    })
 }
 
 fn check_count(field: &'static str, count: usize) -> Result<(), Refusal> {
@@ -154,11 +159,8 @@ pub async fn pause(
 ) -> Result<Response<ResponseBody>, Refusal> {
     let queue = peer.context.intake.queue();
     let bytes = json_of_admin(peer, head, incoming, None).await?;
-    let request: PauseRequest = serde_json::from_slice(&bytes).map_err(|error| {
-        let problem =
-            format!("must be {{\"part\":\"workers\",\"paused\":true,\"by\":\"…\"}}: {error}");
-        Refusal::field("body", problem)
-    })?;
+    let example = "{\"part\":\"workers\",\"paused\":true,\"by\":\"…\"}";
+    let request: PauseRequest = object(&bytes, example)?;
     if request.by.trim().is_empty() {
         return Err(Refusal::field("by", "missing: who pauses or resumes it"));
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use bklit_wire::backend::Change;
 use bklit_wire::event::EventKind;
 use hyper::body::{Body, Incoming};
+use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
 
@@ -158,8 +159,11 @@ pub async fn respond(
     let arrival = Arrival { began: Instant::now(), client: peer.client(request.headers()) };
     peer.linger.store(!request.body().is_end_stream(), Relaxed);
     let route = Route::of(request.uri().path());
-    // What browsers and scanners fetch, and preflights, were not to be events.
-    let for_events = *request.method() == Method::POST && route.is_none_or(Route::is_for_pages);
+    // What browsers and scanners send, and preflights, were not to be events. A client that has the
+    // wrong path sends a token.
+    let has_token = request.headers().contains_key(AUTHORIZATION);
+    let for_events =
+        *request.method() == Method::POST && route.map_or(has_token, Route::is_for_pages);
     let about = About::new(arrival.client.ip, request.uri(), request.headers(), for_events);
     let done = match has_place {
         true => dispatch(peer, route, request, arrival).await,

@@ -5,11 +5,9 @@ use std::time::{Duration, Instant};
 
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::{CustomEvent, EventKind, PageView, Payload, QueuedEvent, SessionEnd};
-use bklit_wire::lenient::Typed;
 use bklit_wire::time::UtcMillis;
-use serde::de::DeserializeOwned;
 
-use super::changes::Changes;
+use super::changes::{Change, Changes};
 use super::filters::{Action, Seen, Verdict};
 use super::visitor::Device;
 use super::{Envelope, Intake, Rejected, Rejection, Sender, clock, enrich, validate};
@@ -30,6 +28,14 @@ struct Checked {
     verdict: Option<Verdict>,
     /// By this its times were judged, so it is also when the event counts as queued.
     at: UtcMillis,
+}
+
+/// What the client said about times, beyond a readable time of the event.
+struct Times {
+    /// [`Envelope::sent_at`].
+    sent_at: Option<UtcMillis>,
+    /// [`Envelope::unreadable_time`].
+    unreadable: Option<String>,
 }
 
 /// What becomes of an accepted event.
@@ -116,7 +122,8 @@ impl Intake {
         sender: Sender<'_>,
         envelope: Envelope<Payload>,
     ) -> Result<Prepared, Rejected> {
-        let Envelope { project_id, event_id, sent_at, left_out, event } = envelope;
+        let Envelope { project_id, event_id, sent_at, unreadable_time, left_out, event } = envelope;
+        let times = Times { sent_at, unreadable: unreadable_time };
         let project = project_id.ok_or_else(|| Rejection::field("projectId", "missing"))?;
         validate::id("projectId", &project)?;
 
@@ -129,7 +136,7 @@ impl Intake {
         let client_id = event_id.filter(|_| sender.token.is_some());
         let checked = allowed.map_err(Rejection::from).and_then(|()| {
             client_id.as_deref().map_or(Ok(()), validate::event_id)?;
-            let mut checked = self.complete(event, sent_at, sender)?;
+            let mut checked = self.complete(event, times, sender)?;
             let is_dropped = checked.verdict.is_some_and(|it| it.action == Action::Drop);
             let admission = match is_dropped {
                 true => None,
@@ -159,7 +166,7 @@ impl Intake {
     fn complete(
         &self,
         mut payload: Payload,
-        sent_at: Option<UtcMillis>,
+        times: Times,
         sender: Sender<'_>,
     ) -> Result<Checked, Rejection> {
         let (mut changes, at) = (Changes::default(), UtcMillis::now());
@@ -176,7 +183,11 @@ impl Intake {
             Payload::SessionEnd(end) => validate::session_end(end, &mut changes)?,
         }
         let bounds = self.settings.time_bounds();
-        clock::correct(payload.timestamp_mut(), sent_at, at, bounds, &mut changes);
+        clock::correct(payload.timestamp_mut(), times.sent_at, at, bounds, &mut changes);
+        if let Some(sent) = times.unreadable {
+            *payload.timestamp_mut() = Some(at);
+            changes.add("timestamp", Change::NotATime { sent });
+        }
         let verdict = self.filters.check(Seen::new(&payload, page.as_ref(), sender));
         if let Some(verdict) = verdict {
             self.log.metrics().filtered(verdict);
@@ -320,19 +331,11 @@ impl Intake {
 /// # Errors
 /// [`Rejection`] with the invalid field.
 pub fn parse(kind: EventKind, bytes: &[u8]) -> Result<Envelope<Payload>, Rejection> {
-    fn read<T: DeserializeOwned + Typed>(
-        bytes: &[u8],
-        payload: impl FnOnce(T) -> Payload,
-    ) -> Result<Envelope<Payload>, Rejection> {
-        let Envelope { project_id, event_id, sent_at, left_out, event } =
-            Envelope::<T>::parse(bytes)?;
-        Ok(Envelope { project_id, event_id, sent_at, left_out, event: payload(event) })
-    }
-    match kind {
-        EventKind::Pageview => read::<Box<PageView>>(bytes, Payload::Pageview),
-        EventKind::Event => read::<CustomEvent>(bytes, Payload::Event),
-        EventKind::SessionEnd => read::<SessionEnd>(bytes, Payload::SessionEnd),
-    }
+    Ok(match kind {
+        EventKind::Pageview => Envelope::<Box<PageView>>::parse(bytes)?.map(Payload::Pageview),
+        EventKind::Event => Envelope::<CustomEvent>::parse(bytes)?.map(Payload::Event),
+        EventKind::SessionEnd => Envelope::<SessionEnd>::parse(bytes)?.map(Payload::SessionEnd),
+    })
 }
 
 fn queued_message(pushed: Pushed) -> &'static str {

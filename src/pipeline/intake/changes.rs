@@ -6,7 +6,7 @@ use crate::metrics::Metrics;
 use crate::telemetry::Data;
 
 /// A change of a field's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// The text was too long, and its end is missing.
     Truncated {
@@ -34,6 +34,11 @@ pub(super) enum Change {
         /// The time as sent.
         sent: UtcMillis,
     },
+    /// What was sent is not a time, and was replaced by the server's.
+    NotATime {
+        /// The beginning of what was sent.
+        sent: String,
+    },
     /// The client's clock is wrong, and the time was moved by the difference.
     Corrected {
         /// The time as sent.
@@ -43,7 +48,7 @@ pub(super) enum Change {
 
 impl Change {
     /// The name in metrics.
-    fn name(self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::Truncated { .. } => "truncated",
             Self::Shortened { .. } => "shortened",
@@ -51,13 +56,13 @@ impl Change {
             Self::Credentials => "credentials",
             Self::Parameters(_) => "parameters",
             Self::Removed(_) => "removed",
-            Self::Replaced { .. } => "replaced",
+            Self::Replaced { .. } | Self::NotATime { .. } => "replaced",
             Self::Corrected { .. } => "corrected",
         }
     }
 
     /// The description in a debug line.
-    fn describe(self) -> String {
+    fn describe(&self) -> String {
         match self {
             Self::Truncated { bytes } => format!("truncated from {bytes} bytes"),
             Self::Shortened { bytes } => format!("shortened from {bytes} bytes"),
@@ -66,6 +71,7 @@ impl Change {
             Self::Parameters(removed) => format!("parameters removed: {removed}"),
             Self::Removed(why) => format!("removed: {why}"),
             Self::Replaced { sent } => format!("{sent} is implausible, replaced by our time"),
+            Self::NotATime { sent } => format!("{sent:?} is not a time, replaced by our time"),
             Self::Corrected { sent } => format!("{sent}, corrected by the clock in sentAt"),
         }
     }
@@ -81,9 +87,16 @@ impl Changes {
         self.0.push((field, change));
     }
 
+    /// Adds changes, each with its field.
+    pub(super) fn extend(&mut self, changes: impl IntoIterator<Item = (&'static str, Change)>) {
+        self.0.extend(changes);
+    }
+
     /// Whether a time was replaced, which deserves a warning: its sender's clock is wrong.
     pub(super) fn replaced_time(&self) -> bool {
-        self.0.iter().any(|(_, change)| matches!(change, Change::Replaced { .. }))
+        let is_replaced =
+            |change: &Change| matches!(change, Change::Replaced { .. } | Change::NotATime { .. });
+        self.0.iter().any(|(_, change)| is_replaced(change))
     }
 
     /// Counts them by field.

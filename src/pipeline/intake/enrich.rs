@@ -1,5 +1,7 @@
 //! Derives fields of a page view from its request: browser, referrer, campaign and location.
 
+use std::borrow::Cow;
+
 use hyper::HeaderMap;
 use hyper::header::{AsHeaderName, USER_AGENT};
 use url::Url;
@@ -8,6 +10,7 @@ use super::filters::referrer_type;
 use super::validate::MAX_TEXT;
 use super::visitor::{Device, Form, Visitor, Visitors};
 use bklit_wire::event::PageView;
+use bklit_wire::text::of_header;
 
 /// Fills in what the sender left out. `url` is the page's parsed address.
 pub fn page_view(
@@ -18,7 +21,7 @@ pub fn page_view(
     visitors: &Visitors,
 ) {
     if view.user_agent.is_none() {
-        view.user_agent = text(headers, USER_AGENT).map(str::to_owned);
+        view.user_agent = text(headers, USER_AGENT).map(Cow::into_owned);
     }
     view.mobile = is_phone(view, headers, visitors);
     from_urls(view, url);
@@ -53,17 +56,17 @@ fn is_phone(view: &PageView, headers: &HeaderMap, visitors: &Visitors) -> Option
 /// Whether client hints are about the user agent: they are about the sender of the request, and a
 /// server may send page views of others.
 fn is_own(user_agent: &str, headers: &HeaderMap) -> bool {
-    header(headers, USER_AGENT) == Some(user_agent)
+    header(headers, USER_AGENT).as_deref() == Some(user_agent)
 }
 
-/// A header's text, if it is UTF-8 and not longer than a field may be.
-pub fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
+/// A header's text, if it is not longer than a field may be.
+pub fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<Cow<'_, str>> {
     text(headers, name).filter(|text| text.len() <= MAX_TEXT)
 }
 
-/// A header's text of any length, if it is UTF-8.
-fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
-    let text = std::str::from_utf8(headers.get(name)?.as_bytes()).ok()?.trim();
+/// A header's text of any length.
+fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<Cow<'_, str>> {
+    let text = of_header(headers.get(name)?.as_bytes().trim_ascii());
     (!text.is_empty()).then_some(text)
 }
 
@@ -117,7 +120,9 @@ mod tests {
         let url = Url::parse(&view.url).unwrap();
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(*name, value.as_bytes().try_into().unwrap());
+            // As Latin-1, which is how ASCII is sent, too.
+            let bytes: Vec<u8> = value.chars().map(|c| u8::try_from(c).unwrap()).collect();
+            map.append(*name, bytes.as_slice().try_into().unwrap());
         }
         let visitors = Visitors::default();
         let visitor = visitors.visitor(visitors.client([192, 0, 2, 7].into(), &map), &map);
@@ -148,6 +153,13 @@ mod tests {
         assert_eq!(view.utm_source.as_deref(), Some("mail"));
         assert_eq!(view.utm_medium.as_deref(), Some("café au"));
         assert_eq!((view.gclid, view.li_fat_id.as_deref()), (None, Some("l")));
+    }
+
+    #[test]
+    fn a_user_agent_that_is_not_utf8_is_kept() {
+        let sent = "Mozilla/5.0 (iPhone) Caf\u{e9} Mobile/1";
+        let view = enriched(view("https://a.example/"), &[("user-agent", sent)]);
+        assert_eq!((view.user_agent.as_deref(), view.mobile), (Some(sent), Some(true)));
     }
 
     #[test]

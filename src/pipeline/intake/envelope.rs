@@ -9,6 +9,7 @@ use serde::de::{
     DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, IntoDeserializer, MapAccess, Visitor,
 };
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::Rejection;
 use bklit_wire::event::{InvalidEvent, parse_naming_field};
@@ -25,11 +26,17 @@ pub struct Envelope<T> {
     pub event_id: Option<String>,
     /// When the client sent it, by its own clock; `None` also if that is not a time.
     pub sent_at: Option<UtcMillis>,
+    /// What the client sent as the time of the event, if that is not a time: its first characters.
+    pub unreadable_time: Option<String>,
     /// Optional fields that could not be read and were left out, each with the reason.
     pub left_out: Vec<String>,
     /// The event.
     pub event: T,
 }
+
+/// The most characters that are kept of a time that cannot be read.
+const MAX_TIME: usize = 40;
+const TIMESTAMP: &str = "timestamp";
 
 /// Fields that only the server may fill, because a client could forge them: the visitor's address and
 /// location. They are skipped like unknown fields, whatever they contain.
@@ -49,6 +56,15 @@ fn is_server_only(field: &str) -> bool {
     )
 }
 
+impl<T> Envelope<T> {
+    /// The same with another form of the event.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Envelope<U> {
+        let Self { project_id, event_id, sent_at, unreadable_time, left_out, event } = self;
+        let event = change(event);
+        Envelope { project_id, event_id, sent_at, unreadable_time, left_out, event }
+    }
+}
+
 impl<T: DeserializeOwned + Typed> Envelope<T> {
     /// Parses a body: one JSON object.
     pub fn parse(body: &[u8]) -> Result<Self, Rejection> {
@@ -65,7 +81,7 @@ impl<T: DeserializeOwned + Typed> Envelope<T> {
             Err(error) => error,
         };
         match Unparsed::of(&json) {
-            Some(fields) => Self::converted(&fields),
+            Some(fields) => Self::converted(fields),
             None if error.is_data() => parse_naming_field(json.as_bytes(), "").map_err(named),
             // A syntax error: the position helps, and no single field is at fault.
             None => Err(Rejection::field("body", format!("not valid JSON: {error}"))),
@@ -73,21 +89,36 @@ impl<T: DeserializeOwned + Typed> Envelope<T> {
     }
 
     /// Parses a body in which something is missing, is given twice, or has another type.
-    fn converted(fields: &Unparsed<'_>) -> Result<Self, Rejection> {
+    fn converted(mut fields: Unparsed<'_>) -> Result<Self, Rejection> {
+        let unreadable_time = fields.get(TIMESTAMP).and_then(unreadable);
+        if unreadable_time.is_some() {
+            // Not worth rejecting the event for.
+            fields.0.retain(|(name, value)| name != TIMESTAMP || unreadable(value).is_none());
+        }
         let type_of = |field: &str| match field {
             "projectId" | "eventId" => Type::Name,
             field if is_server_only(field) => Type::Any,
             field => T::type_of(field),
         };
         let mut left_out = Vec::new();
-        let json = convert(fields, type_of, &mut left_out);
+        let json = convert(&fields, type_of, &mut left_out);
         let parsed: Self = parse_naming_field(json.as_bytes(), "").map_err(named)?;
-        Ok(Self { left_out, ..parsed })
+        Ok(Self { unreadable_time, left_out, ..parsed })
     }
 }
 
+/// The beginning of a value that is not a time.
+fn unreadable(value: &RawValue) -> Option<String> {
+    let time: Result<Option<UtcMillis>, _> = serde_json::from_str(value.get());
+    time.is_err().then(|| {
+        let text: Result<String, _> = serde_json::from_str(value.get());
+        let text = text.unwrap_or_else(|_| value.get().to_owned());
+        text.chars().take(MAX_TIME).collect()
+    })
+}
+
 /// Rewords serde's message in JSON terms, without the position in the text: the field is named.
-fn named(error: InvalidEvent) -> Rejection {
+pub(crate) fn named(error: InvalidEvent) -> Rejection {
     let message = error.message.as_str();
     let field = if error.field == "(event)" { "body".to_owned() } else { error.field };
     if message.starts_with("missing field `") {
@@ -141,7 +172,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for EnvelopeVisitor<T> {
         };
         let event = T::deserialize(MapAccessDeserializer::new(fields))?;
         let (project_id, event_id) = (project_id.flatten(), event_id.flatten());
-        Ok(Envelope { project_id, event_id, sent_at, left_out: Vec::new(), event })
+        let (unreadable_time, left_out) = (None, Vec::new());
+        Ok(Envelope { project_id, event_id, sent_at, unreadable_time, left_out, event })
     }
 }
 
@@ -260,6 +292,27 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_cannot_be_read_does_not_cost_the_event() {
+        for (timestamp, unreadable) in [
+            ("\"noon\"", Some("noon")),
+            ("\"\"", Some("")),
+            ("true", Some("true")),
+            ("{\"x\": 1}", Some("{\"x\": 1}")),
+            ("null", None),
+            ("\"2026-02-30T24:00:00Z\"", None),
+        ] {
+            let body = format!(r#"{{"url":"u","timestamp":{timestamp}}}"#);
+            let envelope = Envelope::<PageView>::parse(body.as_bytes()).unwrap();
+            assert_eq!(envelope.unreadable_time.as_deref(), unreadable, "{timestamp}");
+            let is_time = timestamp.contains("2026");
+            assert_eq!(envelope.event.timestamp.is_some(), is_time, "{timestamp}");
+        }
+        let body = format!(r#"{{"url":"u","timestamp":"{}"}}"#, "x".repeat(100));
+        let envelope = Envelope::<PageView>::parse(body.as_bytes()).unwrap();
+        assert_eq!(envelope.unreadable_time, Some("x".repeat(MAX_TIME)));
+    }
+
+    #[test]
     fn a_problem_names_its_field() {
         for (body, expected) in [
             (r#"{"projectId":"p"}"#, "url: missing"),
@@ -268,8 +321,7 @@ mod tests {
             (r#"{"url":"u","projectId":[]}"#, "projectId: expected a string, found an array"),
             (r#"{"url":"u","url":"v"}"#, "url: given twice"),
             (r#"{"projectId":"u","projectId":"v"}"#, "projectId: given twice"),
-            (r#"{"url":"u","timestamp":"noon"}"#, "timestamp: not an ISO 8601 date-time"),
-            (r#"{"url":"u","timestamp":true}"#, "timestamp: expected an ISO 8601 date-time"),
+            (r#"{"url":"u","timestamp":1,"timestamp":2}"#, "timestamp: given twice"),
             (r#"{"url":"u","title":1,"title":"x"}"#, "title: given twice"),
             (r#"{"url":"u","title":"a\u0001","title":1}"#, "title: given twice"),
             (r#"{"url":"u""#, "body: not valid JSON: EOF"),

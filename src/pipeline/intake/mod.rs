@@ -45,6 +45,7 @@ use crate::who::Traits;
 pub use accept::parse;
 pub use clock::without_skew;
 pub use envelope::Envelope;
+pub(crate) use envelope::named;
 use filters::Filters;
 pub use globs::Globs;
 pub use rejection::{Rejected, Rejection};
@@ -127,9 +128,11 @@ impl Intake {
         Self { baseline, ..self }
     }
 
-    /// Counts and keeps something that was refused by either server. Returns what is known of it.
+    /// Counts and keeps an event that was refused by either server. Returns what is known of it. Only
+    /// what comes here counts as refused: in figures, history, alerts and `GET /api/refused`.
     pub fn refuse(&self, refused: Refused<'_>) -> Found {
         let metrics = self.log.metrics();
+        metrics.refused();
         if let Some(project) = refused.project.filter(|_| !refused.is_stranger) {
             metrics.refused_of(project);
         }

@@ -95,7 +95,7 @@ impl Rejection {
             Self::Denied(denied) => match denied {
                 Denied::Domain(_) => "domain not allowed",
                 Denied::Unavailable(_) => "tokens unavailable",
-                Denied::Missing => "token missing",
+                Denied::Missing | Denied::NoBearer => "token missing",
                 Denied::Unknown => "token not valid",
                 Denied::Expired => "token expired",
                 Denied::Project => "token of another project",
@@ -118,6 +118,7 @@ impl Rejection {
             }
             Self::Denied(
                 Denied::Missing
+                | Denied::NoBearer
                 | Denied::NotLocal
                 | Denied::NotAdmin
                 | Denied::Unknown

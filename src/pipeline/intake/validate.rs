@@ -23,6 +23,9 @@ pub const MAX_TEXT: usize = 8192;
 /// ClickHouse's JSON functions can read.
 pub const MAX_METADATA_DEPTH: usize = 500;
 
+/// What is done about control characters where a text is not only compared.
+const CONTROLS: Change = Change::Removed("control characters");
+
 /// What is wrong with an id of a project, session or event definition; `None` if it is valid.
 pub fn id_problem(id: &str) -> Option<&'static str> {
     if id.is_empty() {
@@ -40,9 +43,32 @@ pub(crate) fn id(field: &'static str, id: &str) -> Result<(), Rejection> {
     id_problem(id).map_or(Ok(()), |problem| Err(Rejection::field(field, problem)))
 }
 
+/// Removes control characters; returns whether there were any.
+fn remove_controls(text: &mut String) -> bool {
+    let before = text.len();
+    // Cheaper than looking at each character twice.
+    if text.chars().any(char::is_control) {
+        text.retain(|c| !c.is_control());
+    }
+    text.len() < before
+}
+
+/// What was changed about the id of a session.
+pub(crate) struct Session {
+    /// Control characters were removed.
+    cleaned: bool,
+    /// It was too long.
+    hashed: bool,
+}
+
+/// Repairs the id of a session, in the same way wherever it occurs, so that it stays one session.
+pub(crate) fn repair_session(session: &mut String) -> Session {
+    Session { cleaned: remove_controls(session), hashed: hash_if_too_long(session) }
+}
+
 /// Replaces the id of a session by its hash if it is too long; returns whether it was. The hash is the
 /// same in all events of the session, and different from those of other sessions.
-pub(crate) fn hash_if_too_long(session: &mut String) -> bool {
+fn hash_if_too_long(session: &mut String) -> bool {
     let is_too_long = session.len() > MAX_ID;
     if is_too_long {
         *session = format!("sha256:{}", HEXLOWER.encode(&Sha256::digest(&*session)));
@@ -53,7 +79,11 @@ pub(crate) fn hash_if_too_long(session: &mut String) -> bool {
 /// The id of a session.
 fn session_id(session: &mut String, changes: &mut Changes) -> Result<(), Rejection> {
     let bytes = session.len();
-    if hash_if_too_long(session) {
+    let Session { cleaned, hashed } = repair_session(session);
+    if cleaned {
+        changes.add("sessionId", CONTROLS);
+    }
+    if hashed {
         changes.add("sessionId", Change::Hashed { bytes });
     }
     id("sessionId", session)
@@ -61,8 +91,9 @@ fn session_id(session: &mut String, changes: &mut Changes) -> Result<(), Rejecti
 
 /// An optional session: empty counts as absent.
 fn optional_session(value: &mut Option<String>, changes: &mut Changes) -> Result<(), Rejection> {
-    if value.as_deref() == Some("") {
-        *value = None;
+    if value.as_deref().is_some_and(|session| session.chars().all(char::is_control)) {
+        let session = value.take();
+        changes.extend(session.filter(|it| !it.is_empty()).map(|_| ("sessionId", CONTROLS)));
     }
     value.as_mut().map_or(Ok(()), |value| session_id(value, changes))
 }
@@ -171,6 +202,9 @@ pub(super) fn custom_event(
 ) -> Result<(), Rejection> {
     // Finds the event's definition, so a part of it, or a hash, would not do.
     id("trackingId", &event.tracking_id)?;
+    if remove_controls(&mut event.event_type) {
+        changes.add("eventType", CONTROLS);
+    }
     let bytes = event.event_type.len();
     if bytes > MAX_ID {
         truncate(&mut event.event_type, MAX_ID);

@@ -6,6 +6,8 @@ use bklit_wire::queue::{
 };
 use bklit_wire::time::UtcMillis;
 
+use crate::intake::visitor::IpPrivacy;
+
 use super::{FailedItem, Order, Page, Queue, QueueError, QueueStats, edit};
 
 /// The current state of the queue.
@@ -51,17 +53,23 @@ pub async fn batch(queue: &dyn Queue, id: &str) -> Result<Option<BatchView>, Que
     Ok(items.map(|items| BatchView { id: id.to_owned(), events: events(items) }))
 }
 
-/// At most `most` failed items; `after` is the `next` of the previous page.
+/// At most `most` failed items; `after` is the `next` of the previous page. Of visitors' addresses,
+/// which other programs may have queued, they show what `privacy` allows.
 ///
 /// # Errors
 /// [`QueueError::Unavailable`].
 pub async fn failed(
     queue: &dyn Queue,
+    privacy: IpPrivacy,
     after: Option<&str>,
     most: usize,
 ) -> Result<FailedPage, QueueError> {
     let Page { items, next, .. } = queue.failed(after, most).await?;
-    Ok(FailedPage { items: items.into_iter().map(FailedView::from).collect(), next })
+    let shown = |item: FailedItem| {
+        let body = privacy.shown(&item.body).into_owned();
+        FailedView::from(FailedItem { body, ..item })
+    };
+    Ok(FailedPage { items: items.into_iter().map(shown).collect(), next })
 }
 
 /// What is logged when failed events have been edited and put back.

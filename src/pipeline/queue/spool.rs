@@ -184,6 +184,8 @@ impl Shared {
 
     /// Moves events until the spool is empty and new ones go to the queue again.
     async fn move_all(&self) -> Result<(), QueueError> {
+        // At the start there may be nothing to move, and then nothing is known about the queue.
+        let mut has_moved = false;
         loop {
             self.check().await?;
             if let Some(batch) = self.spool.claim(MOST_MOVED, LEASE).await? {
@@ -192,11 +194,12 @@ impl Shared {
                     self.spool.release(&batch.id).await?;
                 }
                 moved?;
+                has_moved = true;
                 continue;
             }
             let _nobody_pushes = self.gate.write().await;
             if self.check().await? == 0 {
-                if self.spooling.swap(0, Ordering::AcqRel) != 0 {
+                if self.spooling.swap(0, Ordering::AcqRel) != 0 && has_moved {
                     tracing::info!("the spool is empty; events go to the queue again");
                 }
                 return Ok(());

@@ -19,6 +19,7 @@ use crate::intake::{Rejection, validate};
 use crate::metrics::Metrics;
 use bklit_wire::event::EventKind;
 use bklit_wire::refused::RefusedView;
+use bklit_wire::text::of_header;
 use bklit_wire::time::UtcMillis;
 use groups::{Groups, Key, New};
 pub use groups::{MAX_GROUPS, MAX_STRANGER_GROUPS, MAX_WITHOUT_PAGE};
@@ -149,11 +150,8 @@ impl Refusals {
         let scanned = refused.body.map(|body| scan(body, refused.client)).unwrap_or_default();
         let Scanned { text, truncated, project, mut session, url, event_type } = scanned;
         // As in the events, so that both mean the same session.
-        session.as_mut().map(validate::hash_if_too_long);
-        let page = url.as_deref().and_then(page).or_else(|| {
-            let header = std::str::from_utf8(refused.page?).ok()?;
-            page(header)
-        });
+        session.as_mut().map(validate::repair_session);
+        let page = url.as_deref().and_then(page).or_else(|| page(&of_header(refused.page?)));
         let project = refused.project.or(project.as_deref());
         let key = Key {
             is_stranger: refused.is_stranger,

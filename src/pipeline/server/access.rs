@@ -3,11 +3,11 @@
 
 use std::net::IpAddr;
 
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN, REFERER, VIA};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN, REFERER, VIA};
 use hyper::http::request::Parts;
 use hyper::{Uri, Version};
 
-use crate::auth::{Authenticator, Denied, Site};
+use crate::auth::{Authenticator, Denied, Secret, Site};
 use crate::intake::visitor::ClientIpHeader;
 
 /// What the permissions of a connection's client depend on.
@@ -31,10 +31,31 @@ pub fn bearer_token(value: &[u8]) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
 }
 
+/// The secret in a header `Authorization`.
+///
+/// # Errors
+/// [`Denied::NoBearer`] if the header has another form.
+pub fn secret(header: &HeaderValue) -> Result<&str, Denied> {
+    let token = bearer_token(header.as_bytes());
+    token.filter(|token| token.starts_with(Secret::PREFIX)).ok_or(Denied::NoBearer)
+}
+
 /// The site that a browser sent the request from.
 pub fn site(headers: &HeaderMap) -> Site<'_> {
     let header = headers.get(ORIGIN).or_else(|| headers.get(REFERER));
-    Site(header.and_then(|value| value.to_str().ok()))
+    Site(header.and_then(|value| readable(value.as_bytes())))
+}
+
+/// The text of an address up to the first byte in its path that is not UTF-8; its host comes before.
+fn readable(address: &[u8]) -> Option<&str> {
+    let error = match std::str::from_utf8(address) {
+        Ok(text) => return Some(text),
+        Err(error) => error,
+    };
+    let text = std::str::from_utf8(address.get(..error.valid_up_to())?).ok()?;
+    // Otherwise the rest could belong to the host.
+    let (_, rest) = text.split_once("://")?;
+    rest.contains('/').then_some(text)
 }
 
 /// Checks that the request may read `project`, or everything for `None`.
@@ -45,13 +66,13 @@ pub async fn authorize(
 ) -> Result<(), Denied> {
     // In the query too, because an EventSource cannot send headers.
     let in_query = || query(&head.uri, "token");
-    let secret = match head.headers.get(AUTHORIZATION) {
-        Some(value) => Some(bearer_token(value.as_bytes()).ok_or(Denied::Unknown)?.to_owned()),
+    let token = match head.headers.get(AUTHORIZATION) {
+        Some(value) => Some(secret(value)?.to_owned()),
         None => in_query(),
     };
-    match secret {
-        Some(secret) => {
-            caller.authenticator.identify_from(caller.ip, &secret).await?.allow_read(project)
+    match token {
+        Some(token) => {
+            caller.authenticator.identify_from(caller.ip, &token).await?.allow_read(project)
         }
         None if is_local(caller, head) => Ok(()),
         None => Err(Denied::NotLocal),
@@ -63,8 +84,7 @@ pub async fn authorize(
 pub async fn authorize_change(caller: Caller<'_>, head: &Parts) -> Result<(), Denied> {
     match head.headers.get(AUTHORIZATION) {
         Some(value) => {
-            let secret = bearer_token(value.as_bytes()).ok_or(Denied::Unknown)?;
-            caller.authenticator.identify_from(caller.ip, secret).await?.allow_admin()
+            caller.authenticator.identify_from(caller.ip, secret(value)?).await?.allow_admin()
         }
         None if query(&head.uri, "token").is_none() && is_local(caller, head) => Ok(()),
         None => Err(Denied::NotAdmin),
@@ -132,4 +152,21 @@ fn is_from_another_site(headers: &HeaderMap) -> bool {
         .get("sec-fetch-site")
         .is_some_and(|site| !matches!(site.as_bytes(), b"none" | b"same-origin"));
     origin_elsewhere || fetched_elsewhere
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_referer_that_is_not_utf8_names_its_site() {
+        for (referer, read) in [
+            (&b"https://shop.example/caf\xe9?q"[..], Some("https://shop.example/caf")),
+            ("https://shop.example/café".as_bytes(), Some("https://shop.example/café")),
+            (b"https://shop.example\xe9.evil.example/", None),
+            (b"\xe9", None),
+        ] {
+            assert_eq!(readable(referer), read);
+        }
+    }
 }

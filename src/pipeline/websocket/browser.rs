@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Error;
 
 use super::disconnect_grace::{Left, brief};
 use super::handshake::Kind;
-use super::message::{FromBrowser, ToClient};
+use super::message::{self, FromBrowser, ToClient};
 use super::sessions::Member;
 use super::socket::{AGAIN, AWAY, POLICY, Received, Socket};
 use super::{Guest, server};
@@ -26,6 +26,8 @@ use bklit_wire::time::UtcMillis;
 
 const NO_KEY: &str = "no API key: send {\"type\":\"auth\",\"apiKey\":\"bk_live_…\"} first, or apiKey \
                       with each message";
+/// Seconds after which to try again where no limit says more, as over HTTP.
+const RETRY_AFTER: u64 = 2;
 /// Why a socket is closed to make room for another.
 const FULL: &str = "too many connections without an API key; try again later";
 
@@ -35,7 +37,8 @@ pub async fn serve(guest: Guest, mut socket: Socket) {
         Ok(session) => session,
         Err(why) => return guest.refuse(&mut socket, Kind::Browser, None, &why.to_string()).await,
     };
-    Browser { guest, socket, session, token: None, member: None, accepted: 0 }.run().await;
+    let (token, member) = (None, None);
+    Browser { guest, socket, session, token, member, accepted: 0, has_gone: false }.run().await;
 }
 
 /// The session in the socket's address.
@@ -45,7 +48,7 @@ fn session(guest: &Guest) -> Result<SessionKey, Rejection> {
             query(&guest.head.uri, name).ok_or_else(|| Rejection::field(name, "missing"))?;
         // As in the events, so that both mean the same session.
         if name == "sessionId" {
-            validate::hash_if_too_long(&mut value);
+            validate::repair_session(&mut value);
         }
         validate::id_problem(&value).map_or(Ok(value), |why| Err(Rejection::field(name, why)))
     };
@@ -61,6 +64,8 @@ struct Browser {
     /// Set once there is a valid API key.
     member: Option<Member>,
     accepted: u64,
+    /// Nothing can be sent any more; what has arrived is still read.
+    has_gone: bool,
 }
 
 /// Why a message is refused.
@@ -106,11 +111,13 @@ impl Problem {
         matches!(self, Self::Refused(why) if why.is_temporary())
     }
 
-    /// Seconds after which to try again, if it was over a limit.
+    /// Seconds after which to try again, if the message may be accepted then.
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Refused(why) => why.retry_after().map(|wait| wait.as_secs()),
-            Self::NoKey => None,
+            Self::Refused(why) if why.is_temporary() => {
+                Some(why.retry_after().map_or(RETRY_AFTER, |wait| wait.as_secs()))
+            }
+            Self::Refused(_) | Self::NoKey => None,
         }
     }
 
@@ -219,7 +226,6 @@ impl Browser {
             Ok(None) => return Ok(true),
             Err(problem) => problem,
         };
-        self.guest.context.intake.log().metrics().refused();
         if let Problem::Refused(Rejection::Throttled(throttled)) = &problem {
             self.guest.context.intake.log().metrics().throttled(throttled.limit);
         }
@@ -242,8 +248,18 @@ impl Browser {
 
     /// Sends a message, unless the socket is to be closed first.
     async fn send(&mut self, text: String) -> Result<(), Error> {
+        if self.has_gone {
+            return Ok(());
+        }
         let connection = Arc::clone(&self.guest.connection);
-        connection.until_closing(self.socket.send(text)).await.unwrap_or(Ok(()))
+        match connection.until_closing(self.socket.send(text)).await.unwrap_or(Ok(())) {
+            // What it sent before still counts.
+            Err(Error::Io(_)) => {
+                self.has_gone = true;
+                Ok(())
+            }
+            sent => sent,
+        }
     }
 
     /// Returns the response; `None` if the socket is to be closed.
@@ -279,7 +295,7 @@ impl Browser {
         &mut self,
         api_key: Option<&str>,
     ) -> Result<Option<Arc<TokenRecord>>, Problem> {
-        let sent = api_key.map(|key| Secret::parse(key).ok_or(Denied::Unknown)).transpose()?;
+        let sent = api_key.map(|key| message::secret(key).ok_or(Denied::Unknown)).transpose()?;
         let last = self.token.as_ref().map(|(secret, _)| secret);
         let secret = sent.as_ref().or(last).ok_or(Problem::NoKey)?;
         let context = &self.guest.context;

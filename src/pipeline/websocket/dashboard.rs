@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use hyper::header::ORIGIN;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_tungstenite::tungstenite::Error;
+use url::Url;
 
 use super::handshake::Kind;
 use super::message::{Live, Lost, ToClient};
@@ -76,13 +77,23 @@ async fn admit(guest: &Guest) -> Result<(String, Way), String> {
 }
 
 fn is_allowed_origin(guest: &Guest) -> bool {
-    let of = |text: &str| url::Url::parse(text).ok().map(|url| url.origin());
     let mut origins = guest.head.headers.get_all(ORIGIN).iter();
     let (Some(origin), None) = (origins.next(), origins.next()) else { return false };
-    let Some(origin) = origin.to_str().ok().and_then(of).filter(url::Origin::is_tuple) else {
-        return false;
+    let origin = origin.to_str().ok().and_then(|text| Url::parse(text).ok());
+    let Some(origin) = origin.filter(|url| url.origin().is_tuple()) else { return false };
+    guest.allowed_origins().into_iter().any(|own| is_origin_of(own, &origin))
+}
+
+/// Whether a page is from this origin; `https://*.example.com` stands for all subdomains.
+fn is_origin_of(own: &str, page: &Url) -> bool {
+    let Ok(own) = Url::parse(own) else { return false };
+    let Some(domain) = own.host_str().and_then(|host| host.strip_prefix('*')) else {
+        return own.origin() == page.origin();
     };
-    guest.allowed_origins().into_iter().any(|own| of(own).as_ref() == Some(&origin))
+    let is_below = |host: &str| host.len() > domain.len() && host.ends_with(domain);
+    own.scheme() == page.scheme()
+        && own.port_or_known_default() == page.port_or_known_default()
+        && page.host_str().is_some_and(is_below)
 }
 
 #[derive(Default)]
@@ -237,4 +248,27 @@ impl Dashboard {
 async fn is_still_allowed(guest: &Guest, project: &str) -> bool {
     let allowed = access::authorize(guest.caller(), &guest.head, Some(project)).await;
     matches!(allowed, Ok(()) | Err(Denied::Unavailable(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_may_stand_for_all_subdomains() {
+        for (own, page, is_allowed) in [
+            ("https://*.x.example", "https://a.x.example", true),
+            ("https://*.x.example", "https://a.b.x.example:443", true),
+            ("https://*.x.example", "https://x.example", false),
+            ("https://*.x.example", "https://evilx.example", false),
+            ("https://*.x.example", "http://a.x.example", false),
+            ("https://*.x.example", "https://a.x.example:8443", false),
+            ("https://*.x.example:8443", "https://a.x.example:8443", true),
+            ("https://x.example", "https://x.example", true),
+            ("https://x.example", "https://a.x.example", false),
+        ] {
+            let page = Url::parse(page).unwrap();
+            assert_eq!(is_origin_of(own, &page), is_allowed, "{own} {page}");
+        }
+    }
 }

@@ -110,6 +110,7 @@ impl Left {
             project_id: Some(project_id),
             event_id: None,
             sent_at: None,
+            unreadable_time: None,
             left_out: Vec::new(),
             event,
         };

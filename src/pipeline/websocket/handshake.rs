@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue, UPGRADE};
+use hyper::header::{CONTENT_TYPE, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+
+/// The version of the protocol.
+const VERSION: &str = "13";
 
 /// The kind of client that opens a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,15 @@ pub fn respond(mut request: Request<Incoming>, slot: &Slot) -> Response<Full<Byt
     if !request.headers().contains_key(UPGRADE) {
         let mut response = refusal(StatusCode::UPGRADE_REQUIRED, "open this with WebSocket");
         response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+        return response;
+    }
+    // A client may try again with a version that is named here (RFC 6455, 4.4).
+    if request.headers().get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version != VERSION) {
+        let why = "unsupported version of WebSocket: use 13";
+        let mut response = refusal(StatusCode::UPGRADE_REQUIRED, why);
+        let headers = response.headers_mut();
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         return response;
     }
     let response = match create_response_with_body(&request, Full::default) {

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::auth::Secret;
-use crate::intake::Rejection;
+use crate::intake::{Rejection, named};
+use crate::server::access::bearer_token;
 use bklit_wire::event::{EventKind, parse_naming_field};
 use bklit_wire::object::Object;
 use bklit_wire::time::UtcMillis;
@@ -32,8 +33,13 @@ pub enum FromBrowser<'a> {
 impl<'a> FromBrowser<'a> {
     /// Parses a message that is [repaired](bklit_wire::json::repaired).
     pub fn parse(text: &'a str) -> Result<Self, Rejection> {
-        let Wire { r#type, api_key, data } = parse_naming_field(text.as_bytes(), "")
-            .map_err(|error| Rejection::field("message", error.to_string()))?;
+        let Wire { r#type, api_key, data } =
+            parse_naming_field(text.as_bytes(), "").map_err(|error| match named(error) {
+                Rejection::Field { field, problem } if field == "body" => {
+                    Rejection::field("message", problem)
+                }
+                named => Rejection::field("message", named.to_string()),
+            })?;
         let kind = match r#type.as_str() {
             "auth" => return Ok(Self::Auth { api_key }),
             "pageview" => EventKind::Pageview,
@@ -51,8 +57,13 @@ impl<'a> FromBrowser<'a> {
     /// Its API key, if that has the form of one.
     pub fn secret(&self) -> Option<Secret> {
         let (Self::Auth { api_key } | Self::Event { api_key, .. }) = self;
-        api_key.as_deref().and_then(Secret::parse)
+        api_key.as_deref().and_then(secret)
     }
+}
+
+/// The secret in an API key, which may be as in a header: `Bearer bk_live_…`.
+pub fn secret(api_key: &str) -> Option<Secret> {
+    Secret::parse(bearer_token(api_key.as_bytes()).unwrap_or(api_key.trim()))
 }
 
 /// A message to a browser or a dashboard.
@@ -75,7 +86,7 @@ pub enum ToClient<'a> {
         error: String,
         /// Whether the same message may be accepted later.
         retryable: bool,
-        /// Seconds after which to try again, after a limit was reached.
+        /// Seconds after which to try again, if it is retryable.
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -55,7 +55,7 @@ use self::announce::Announcer;
 use self::batch::Work;
 use self::in_hand::InHand;
 use self::lease::Lease;
-use self::parse::parse;
+use self::parse::{Item, parse};
 use self::stop::Stop;
 use self::times::Times;
 use super::bus::LiveBus;
@@ -64,6 +64,7 @@ use super::metrics::Part;
 use super::queue::{Claim, Queue, QueueError};
 use super::store::Store;
 use super::telemetry::{Data, Telemetry};
+use crate::intake::visitor::IpPrivacy;
 use crate::presence::Presence;
 use crate::time_bounds::TimeBounds;
 use bklit_net::backoff::Backoff;
@@ -92,6 +93,8 @@ pub struct WorkerContext {
     pub log: Arc<Telemetry>,
     /// Which timestamps are plausible.
     pub time_bounds: TimeBounds,
+    /// What is stored of visitors' addresses, also of those that other programs have queued.
+    pub privacy: IpPrivacy,
     /// The worker's settings.
     pub settings: WorkerSettings,
 }
@@ -228,8 +231,11 @@ async fn claim(context: &Arc<WorkerContext>) -> Result<Option<Work>, QueueError>
     // The batch keeps its id until it is acknowledged, so this time is the same after a redelivery.
     let received = lease.id().first_claimed();
     let mut times = Times::new(context.time_bounds, received);
-    let (items, garbage) = parse(items, received, &mut times).await;
+    let (mut items, garbage) = parse(items, received, &mut times).await;
     times.report(&context.log, lease.id());
+    let addresses = items.iter_mut().filter_map(Item::address_mut);
+    let changed = addresses.filter_map(|ip| context.privacy.apply(ip).then_some(())).count();
+    context.log.metrics().values_changed("ip", "cut", changed as u64);
     Ok(Some(Work { lease, size, items, garbage, took: began.elapsed() }))
 }
 

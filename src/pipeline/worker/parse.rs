@@ -3,7 +3,7 @@
 
 use super::times::Times;
 use crate::queue::{ClaimedItem, Rejected};
-use bklit_wire::event::QueuedEvent;
+use bklit_wire::event::{Payload, QueuedEvent};
 use bklit_wire::time::UtcMillis;
 
 /// An event and the item it comes from.
@@ -13,6 +13,16 @@ pub(super) struct Item {
     pub(super) event: QueuedEvent,
     /// What was missing in the item or had to be left out.
     pub(super) notes: Vec<String>,
+}
+
+impl Item {
+    /// The visitor's address, to be changed.
+    pub(super) fn address_mut(&mut self) -> Option<&mut Option<String>> {
+        match &mut self.event.payload {
+            Payload::Pageview(view) => Some(&mut view.ip),
+            _ => None,
+        }
+    }
 }
 
 /// Items parsed before the task yields.

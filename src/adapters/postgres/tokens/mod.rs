@@ -48,7 +48,7 @@ impl Statements {
         // Timestamps have no time zone and are in UTC. Postgres' infinities are not numbers.
         let token_columns = format!(
             "SELECT t.\"id\"::text, t.\"tokenLookup\", t.\"tokenPrefix\", \
-             coalesce(t.\"allowedDomains\", '{{}}')::text[], \
+             array_replace(coalesce(t.\"allowedDomains\", '{{}}')::text[], NULL, ''), \
              CASE t.\"expiresAt\" WHEN 'infinity' THEN NULL WHEN '-infinity' THEN 0 \
              ELSE floor(extract(epoch FROM t.\"expiresAt\") * 1000)::bigint END, \
              ARRAY(SELECT p.\"projectId\"::text FROM {project} p \

@@ -216,7 +216,13 @@ impl Cluster {
         node: &ConnectionAddr,
         connection: &mut MultiplexedConnection,
     ) -> Result<Known, RedisFailure> {
-        let shards: Vec<Vec<Value>> = cmd("CLUSTER").arg("SLOTS").query_async(connection).await?;
+        let shards = cmd("CLUSTER").arg("SLOTS").query_async(connection).await;
+        let shards: Vec<Vec<Value>> = shards.map_err(|error: RedisError| {
+            match error.to_string().contains("cluster support disabled") {
+                true => RedisFailure::NoCluster(node.to_string()),
+                false => error.into(),
+            }
+        })?;
         let mut found = Known { asked: Some(Instant::now()), ..Known::default() };
         for shard in shards {
             let mut fields = shard.into_iter();

@@ -46,10 +46,8 @@ pub async fn check(
         }
         match counts(&connection, keys).await? {
             Ok(counts) => queue.add(&counts),
-            Err(reason) => {
-                let what = format!("the queue {} cannot be used: {reason}", keys.queue);
-                let advice = "allow its user scripts and all commands on keys with this prefix";
-                findings.push(Diagnostic::problem(what, advice));
+            Err(problem) => {
+                findings.push(problem);
                 return Ok(findings);
             }
         }
@@ -75,24 +73,36 @@ async fn of_server(
     connection: &Connection<'_>,
     durability: Durability,
 ) -> Result<Vec<Diagnostic>, RedisFailure> {
-    let text: String = connection.query(&cmd("INFO")).await?;
-    let info: Info = text
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-        .collect();
-    let mut findings = vec![version(&info)];
+    let text: Result<String, String> = optional(connection, &cmd("INFO")).await?;
+    let mut findings = Vec::new();
+    let info: Info = match &text {
+        Ok(text) => (text.lines().filter_map(|line| line.split_once(':')))
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect(),
+        Err(reason) => {
+            findings.push(Diagnostic::warning(
+                format!("its version, memory and replication are unknown: {reason}"),
+                "allow the user `+info`",
+            ));
+            Info::default()
+        }
+    };
+    findings.extend(version(&info));
     findings.extend(role(&info));
     findings.extend(cluster(connection, &info).await?);
-    findings.extend(replicas(&info, connection.server(), durability));
+    if text.is_ok() {
+        findings.extend(replicas(&info, connection.server(), durability));
+    }
     findings.extend(disk(connection, &info, durability).await?);
     findings.extend(snapshot(&info));
     findings.extend(memory(&info));
     findings.extend(reports(connection).await?);
     let before = UtcMillis::now().epoch_millis();
-    let (seconds, micros): (i64, i64) = connection.query(&cmd("TIME")).await?;
-    let now = seconds * 1000 + micros / 1000;
-    findings.push(Diagnostic::of_clock(now, before, UtcMillis::now().epoch_millis()));
+    let time: Result<(i64, i64), _> = optional(connection, &cmd("TIME")).await?;
+    findings.extend(time.ok().map(|(seconds, micros)| {
+        let now = seconds * 1000 + micros / 1000;
+        Diagnostic::of_clock(now, before, UtcMillis::now().epoch_millis())
+    }));
     Ok(findings)
 }
 
@@ -116,11 +126,11 @@ fn number(info: &Info, name: &str) -> u64 {
     text(info, name).parse().unwrap_or(0)
 }
 
-fn version(info: &Info) -> Diagnostic {
-    match info.get("valkey_version") {
-        Some(version) => Diagnostic::good(format!("Valkey {version}")),
-        None => Diagnostic::good(format!("Redis {}", text(info, "redis_version"))),
-    }
+fn version(info: &Info) -> Option<Diagnostic> {
+    let version = |name: &str, field: &str| Some(format!("{name} {}", info.get(field)?));
+    let version =
+        version("Valkey", "valkey_version").or_else(|| version("Redis", "redis_version"))?;
+    Some(Diagnostic::good(version))
 }
 
 fn role(info: &Info) -> Option<Diagnostic> {
@@ -165,10 +175,11 @@ async fn disk(
 ) -> Result<Vec<Diagnostic>, RedisFailure> {
     const TURN_ON: &str = "set `appendonly yes`";
     let mut findings = Vec::new();
-    let command = cmd("CONFIG").arg("GET").arg("appendfsync").take();
+    let command = cmd("CONFIG").arg("GET").arg("append*").take();
     let config: Result<Info, _> = optional(connection, &command).await?;
-    let fsync = config.as_ref().ok().map(|config| text(config, "appendfsync"));
-    if text(info, "aof_enabled") == "0" {
+    let setting = |name| config.as_ref().ok().map(|config| text(config, name));
+    let fsync = setting("appendfsync");
+    if text(info, "aof_enabled") == "0" || setting("appendonly") == Some("no") {
         let what = "it has no append-only file: a crash loses accepted events";
         findings.push(Diagnostic::problem(what, TURN_ON));
         return Ok(findings);
@@ -184,7 +195,7 @@ async fn disk(
         ),
         Some(value) => Diagnostic::good(format!("it has an append-only file, appendfsync {value}")),
         None => Diagnostic::warning(
-            "whether its append-only file is synced is unknown: CONFIG is forbidden",
+            "whether it has an append-only file and syncs it is unknown: CONFIG is forbidden",
             "ask its operator for `appendonly yes` and `appendfsync everysec` or `always`",
         ),
     });

@@ -69,21 +69,21 @@ impl<'a> Seen<'a> {
     }
 
     /// The user agent; the page view's own counts, because a server may send those of others.
-    fn user_agent(&self) -> Option<&'a str> {
+    fn user_agent(&self) -> Option<Cow<'a, str>> {
         match self.payload {
-            Payload::Pageview(view) => view.user_agent.as_deref(),
+            Payload::Pageview(view) => view.user_agent.as_deref().map(Cow::Borrowed),
             _ => header(self.headers, USER_AGENT),
         }
     }
 
     /// The page's address; of other events, what the browser said about it.
     fn page(&self) -> Option<Cow<'a, Url>> {
-        let from_header = || Url::parse(header(self.headers, REFERER)?).ok();
+        let from_header = || Url::parse(&header(self.headers, REFERER)?).ok();
         self.page.map(Cow::Borrowed).or_else(|| from_header().map(Cow::Owned))
     }
 
     fn says(&self, name: &str, value: &str) -> bool {
-        header(self.headers, name) == Some(value)
+        header(self.headers, name).as_deref() == Some(value)
     }
 }
 
@@ -165,7 +165,7 @@ fn bot_rule(event: Seen<'_>, bots: &KnownTexts) -> Option<Rule> {
     if purposes.any(|value| value.starts_with("prefetch") || value == "preview") {
         return Some(Rule::Prefetch);
     }
-    match event.user_agent().map(str::trim) {
+    match event.user_agent().as_deref().map(str::trim) {
         None | Some("") => Some(Rule::NoUserAgent),
         Some(user_agent) => {
             let place = |rule| Rule::ALL.iter().position(|known| *known == rule);

@@ -1,8 +1,11 @@
 //! A visitor's address as it may be stored and shown.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
+
+use bklit_wire::json::{Fields, object, quoted, repaired};
 
 /// How much of a visitor's address leaves memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,60 @@ impl IpPrivacy {
             Self::None => None,
         }
     }
+}
+
+impl IpPrivacy {
+    /// Applies the setting to the address in an event from the queue, where other programs put whole
+    /// addresses. What is not an address is removed unless everything is kept. Returns whether the
+    /// text was changed.
+    pub fn apply(self, text: &mut Option<String>) -> bool {
+        let Some(sent) = text.as_deref() else { return false };
+        if self == Self::Full {
+            return false;
+        }
+        let parsed: Result<IpAddr, _> = sent.parse();
+        // As this program queues it: nothing to allocate.
+        if self == Self::Cut && parsed.is_ok_and(|ip| network(ip.to_canonical()) == ip) {
+            return false;
+        }
+        *text = parse(sent.trim()).and_then(|ip| self.text(ip));
+        true
+    }
+
+    /// The body of an item of the queue as it may be shown: with this setting applied to its address.
+    pub fn shown(self, body: &str) -> Cow<'_, str> {
+        if self == Self::Full {
+            return Cow::Borrowed(body);
+        }
+        self.without_address(body).map_or(Cow::Borrowed(body), Cow::Owned)
+    }
+
+    /// The body with another address; `None` if there is nothing to change.
+    fn without_address(self, body: &str) -> Option<String> {
+        let json = repaired(body);
+        let item = Fields::of(&json)?;
+        let payload = Fields::of(item.get("payload")?.get())?;
+        let mut has_changed = false;
+        let mut changed = |name: &str, value: &str| {
+            let mut text = (name == "ip").then(|| serde_json::from_str(value).ok()).flatten();
+            let changed = self.apply(&mut text).then(|| text.as_deref().map_or_else(null, quoted));
+            has_changed |= changed.is_some();
+            changed.unwrap_or_else(|| value.to_owned())
+        };
+        let payload: Vec<_> = (payload.0.iter())
+            .map(|(name, value)| (name.as_ref(), changed(name, value.get())))
+            .collect();
+        let payload = object(payload.iter().map(|(name, value)| (*name, value.as_str())));
+        let fields = item.0.iter().map(|(name, value)| match name.as_ref() {
+            "payload" => ("payload", payload.as_str()),
+            name => (name, value.get()),
+        });
+        has_changed.then(|| object(fields))
+    }
+}
+
+fn null() -> String {
+    "null".to_owned()
 }
 
 /// The address with the part that identifies a single host set to zero.
@@ -119,6 +176,39 @@ mod tests {
             if let Some(ip) = parse(&text) {
                 prop_assert!(text.contains(['.', ':']), "{} is {}", text, ip);
             }
+        }
+    }
+
+    #[test]
+    fn addresses_of_other_programs_are_cut_or_removed() {
+        for (sent, cut, full) in [
+            ("203.0.113.0", Some("203.0.113.0"), Some("203.0.113.0")),
+            ("203.0.113.9", Some("203.0.113.0"), Some("203.0.113.9")),
+            (" 203.0.113.9:4711", Some("203.0.113.0"), Some(" 203.0.113.9:4711")),
+            ("::ffff:203.0.113.9", Some("203.0.113.0"), Some("::ffff:203.0.113.9")),
+            ("::ffff:203.0.113.0", Some("203.0.113.0"), Some("::ffff:203.0.113.0")),
+            ("2001:db8::9", Some("2001:db8::"), Some("2001:db8::9")),
+            ("203.0.113.9, 10.0.0.1", None, Some("203.0.113.9, 10.0.0.1")),
+            ("", None, Some("")),
+        ] {
+            for (privacy, stored) in
+                [(IpPrivacy::Cut, cut), (IpPrivacy::Full, full), (IpPrivacy::None, None)]
+            {
+                let mut text = Some(sent.to_owned());
+                let changed = privacy.apply(&mut text);
+                assert_eq!(text.as_deref(), stored, "{sent}");
+                assert_eq!(changed, stored != Some(sent), "{sent}");
+                let payload =
+                    |ip: &str| format!(r#"{{"a":[1e400],"payload":{{"ip":{ip},"b":1}}}}"#);
+                let shown = privacy.shown(&payload(&quoted(sent))).into_owned();
+                assert_eq!(shown, payload(&stored.map_or_else(null, quoted)), "{sent}");
+            }
+        }
+        assert!(!IpPrivacy::Cut.apply(&mut None));
+        for body in
+            ["", "garbage", r#"{"payload":7}"#, r#"{"payload":{"ip":7}}"#, r#"{"ip":"1.2.3.4"}"#]
+        {
+            assert_eq!(IpPrivacy::Cut.shown(body), body);
         }
     }
 

@@ -4,6 +4,7 @@ use hyper::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::location::{self, Location};
+use bklit_wire::text::of_header;
 
 /// The network whose location headers count. It overwrites its own headers when a visitor sends them,
 /// but passes on those of the others.
@@ -82,7 +83,7 @@ impl LocationHeaders {
         // The last one: the network's own comes after what it passes on.
         let value = |name: &str| {
             let value = headers.get_all(name).iter().next_back()?;
-            Some(decoded(std::str::from_utf8(value.as_bytes()).ok()?))
+            Some(decoded(&of_header(value.as_bytes())))
         };
         let text = |name: &str| location::name(&value(name)?);
         let number = |name: &str, most| location::degrees(value(name)?.trim().parse().ok()?, most);

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use super::address;
 
 /// The addresses in the `for` parameters of a header line, one for each element; `None` for an element
-/// without one, or with a name instead of an address.
+/// without one, or with a name instead of an address. Empty elements do not count.
 ///
 /// Returns `None` for a malformed line. Nothing is salvaged from it: a visitor could send an opening
 /// quote that swallows what the proxy appends.
 pub(super) fn hops(line: &str) -> Option<Vec<Option<IpAddr>>> {
-    split(line, ',')?.into_iter().map(hop).collect()
+    split(line, ',')?.into_iter().filter(|element| !element.trim().is_empty()).map(hop).collect()
 }
 
 fn hop(element: &str) -> Option<Option<IpAddr>> {
@@ -86,7 +86,8 @@ mod tests {
             ("for=\"1\\92.0.2.1\"", &[Some("192.0.2.1")]),
             ("for=unknown", &[None]),
             ("for=\"_gazonk,;\"", &[None]),
-            ("", &[None]),
+            ("", &[]),
+            ("for=192.0.2.43, ,", &[Some("192.0.2.43")]),
         ] {
             let expected: Vec<_> = expected.iter().map(|ip| ip.map(str::to_owned)).collect();
             assert_eq!(read(line), Some(expected), "{line}");

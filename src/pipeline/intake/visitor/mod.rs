@@ -87,6 +87,11 @@ impl Visitors {
         Self { proxies, location_headers, privacy, database, forms: KnownTexts::default() }
     }
 
+    /// How much of addresses may be shown.
+    pub fn privacy(&self) -> IpPrivacy {
+        self.privacy
+    }
+
     /// Whether there are trusted proxies in front.
     pub fn behind_proxies(&self) -> bool {
         self.proxies.any()

@@ -37,6 +37,8 @@ pub enum ClientIpHeader {
     TrueClientIp,
     /// The address alone, set by Fly.io.
     FlyClientIp,
+    /// The address alone, set by Fastly.
+    FastlyClientIp,
 }
 
 /// Their names, which need not be parsed for each request then.
@@ -47,17 +49,19 @@ static NAMES: [HeaderName; ClientIpHeader::ALL.len()] = [
     HeaderName::from_static(ClientIpHeader::ALL[3].as_str()),
     HeaderName::from_static(ClientIpHeader::ALL[4].as_str()),
     HeaderName::from_static(ClientIpHeader::ALL[5].as_str()),
+    HeaderName::from_static(ClientIpHeader::ALL[6].as_str()),
 ];
 
 impl ClientIpHeader {
     /// All headers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::XForwardedFor,
         Self::Forwarded,
         Self::XRealIp,
         Self::CfConnectingIp,
         Self::TrueClientIp,
         Self::FlyClientIp,
+        Self::FastlyClientIp,
     ];
 
     /// Its name, in lower case.
@@ -69,6 +73,7 @@ impl ClientIpHeader {
             Self::CfConnectingIp => "cf-connecting-ip",
             Self::TrueClientIp => "true-client-ip",
             Self::FlyClientIp => "fly-client-ip",
+            Self::FastlyClientIp => "fastly-client-ip",
         }
     }
 
@@ -84,8 +89,11 @@ impl ClientIpHeader {
         let mut lines = headers.get_all(self.name()).iter().rev().map(|line| line.to_str().ok());
         match self {
             Self::XForwardedFor => {
-                let hops = lines.flat_map(|line| line.unwrap_or_default().rsplit(','));
-                last_untrusted(hops.map(|hop| address::parse(hop.trim())), trusted)
+                // What is not text is not an address either.
+                let hops = lines.flat_map(|line| line.unwrap_or("?").rsplit(',')).map(str::trim);
+                // A list may have empty elements (RFC 9110, 5.6.1).
+                let hops = hops.filter(|hop| !hop.is_empty());
+                last_untrusted(hops.map(address::parse), trusted)
             }
             Self::Forwarded => {
                 let hops = lines.flat_map(|line| {
@@ -159,8 +167,8 @@ pub struct Client {
 pub struct Proxies {
     trusted: Networks,
     header: ClientIpHeader,
-    /// Set once an untrusted proxy was reported, and once a missing header was.
-    reported: [AtomicBool; 2],
+    /// Set once an untrusted proxy was reported, a missing header, and one that names another client.
+    reported: [AtomicBool; 3],
 }
 
 impl Proxies {
@@ -187,8 +195,9 @@ impl Proxies {
             return Client { ip: peer, via_proxy: false };
         }
         let named = self.header.address(headers, &self.trusted);
-        if named.is_none() {
-            self.report_missing(headers);
+        match named {
+            Some(named) => self.report_another(named, headers),
+            None => self.report_missing(headers),
         }
         Client { ip: named.unwrap_or(peer), via_proxy: true }
     }
@@ -224,6 +233,40 @@ impl Proxies {
                  http.client_ip_header to the header it sets"
             );
         }
+    }
+}
+
+impl Proxies {
+    /// A header of a CDN that names another client than the one found: that may be a server of the
+    /// CDN, which all visitors seem to be then.
+    fn report_another(&self, named: IpAddr, headers: &HeaderMap) {
+        if self.reported[2].load(Relaxed) {
+            return;
+        }
+        if let Some(header) = self.naming_another(named, headers)
+            && !self.reported[2].swap(true, Relaxed)
+        {
+            tracing::warn!(
+                expected = %self.header, %header,
+                "a request through a trusted proxy names another client in another header: if a CDN \
+                 in front sets it, set http.client_ip_header to it, or else all visitors get the \
+                 addresses of the CDN"
+            );
+        }
+    }
+
+    /// A header with a single address, other than the configured one, that names another client.
+    fn naming_another(&self, named: IpAddr, headers: &HeaderMap) -> Option<ClientIpHeader> {
+        let mut others = ClientIpHeader::ALL.into_iter().filter(|header| {
+            let is_list =
+                matches!(header, ClientIpHeader::XForwardedFor | ClientIpHeader::Forwarded);
+            !is_list && *header != self.header
+        });
+        others.find(|header| {
+            let other = header.address(headers, &self.trusted);
+            // A proxy that another one is in front of names that.
+            other.is_some_and(|ip| ip != named && !self.trusted.contains(ip) && !is_internal(ip))
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The lists of the queue, and what is in them.
 
-use redis::cmd;
+use redis::{Cmd, cmd};
 
 use super::super::RedisQueueOptions;
 use super::super::keys::Keys;
@@ -9,6 +9,7 @@ use super::optional;
 use crate::redis::connection::{Connection, RedisFailure};
 use bklit_pipeline::queue::DEFAULT_MAX_CLIENT_IDS;
 use bklit_wire::diagnostic::Diagnostic;
+use bklit_wire::time::UtcMillis;
 
 /// A lease that expired this long ago without being claimed again: no worker is running.
 const ABANDONED_MILLIS: i64 = 60_000;
@@ -77,22 +78,72 @@ impl Counts {
     }
 }
 
+/// Reads the length of a list, and which of the other commands its user may not run on it. As a
+/// script, like all operations of the queue. Servers before Redis 7.0 cannot find that out.
+const READ: &str = "
+    if redis.acl_check_cmd then
+        for _, command in ipairs(ARGV) do
+            if not redis.acl_check_cmd(command, KEYS[1], 0, 0) then
+                return {0, command}
+            end
+        end
+    end
+    return {redis.call('LLEN', KEYS[1])}";
+
+/// What the queue's scripts run on its list.
+const COMMANDS: [&str; 2] = ["LPUSH", "LRANGE"];
+
 /// The counts of a shard, or why it cannot be used.
 pub(super) async fn counts(
     connection: &Connection<'_>,
     keys: &Keys,
-) -> Result<Result<Counts, String>, RedisFailure> {
-    // As a script, like all operations of the queue.
-    let script =
-        cmd("EVAL").arg("return redis.call('LLEN', KEYS[1])").arg(1).arg(&keys.queue).take();
-    let depth = match optional::<u64>(connection, &script).await? {
-        Ok(depth) => depth,
-        Err(reason) => return Ok(Err(reason)),
+) -> Result<Result<Counts, Diagnostic>, RedisFailure> {
+    for (key, expected) in [(&keys.queue, "list"), (&keys.failed, "list"), (&keys.inflight, "zset")]
+    {
+        if let Some(problem) = of_another_type(connection, key, expected).await? {
+            return Ok(Err(problem));
+        }
+    }
+    let queue = &keys.queue;
+    let cannot_be_used = |reason: String| {
+        let what = format!("the queue {queue} cannot be used: {reason}");
+        let advice = "allow its user scripts and all commands on keys with this prefix: `ACL \
+                      SETUSER … ~* &* +@all`";
+        Ok(Err(Diagnostic::problem(what, advice)))
     };
-    let failed: u64 = connection.query(cmd("LLEN").arg(&keys.failed)).await?;
-    let (seconds, _): (i64, i64) = connection.query(&cmd("TIME")).await?;
-    let end = seconds * 1000 - ABANDONED_MILLIS;
-    let abandoned: u64 =
-        connection.query(cmd("ZCOUNT").arg(&keys.inflight).arg("-inf").arg(end)).await?;
+    let script = cmd("EVAL").arg(READ).arg(1).arg(queue).arg(&COMMANDS).take();
+    let depth = match optional::<(u64, Option<String>)>(connection, &script).await? {
+        Ok((depth, None)) => depth,
+        Ok((_, Some(command))) => {
+            return cannot_be_used(format!("NOPERM: the user may not run {command} on it"));
+        }
+        Err(reason) => return cannot_be_used(reason),
+    };
+    let read = async |command: &Cmd| optional::<u64>(connection, command).await;
+    let failed = match read(cmd("LLEN").arg(&keys.failed)).await? {
+        Ok(failed) => failed,
+        Err(reason) => return cannot_be_used(reason),
+    };
+    let end = UtcMillis::now().epoch_millis() - ABANDONED_MILLIS;
+    let abandoned = read(cmd("ZCOUNT").arg(&keys.inflight).arg("-inf").arg(end)).await?;
+    let Ok(abandoned) = abandoned else {
+        return cannot_be_used(abandoned.err().unwrap_or_default());
+    };
     Ok(Ok(Counts { depth, failed, most_failed: failed, abandoned }))
+}
+
+/// A key that somebody else uses for something else.
+async fn of_another_type(
+    connection: &Connection<'_>,
+    key: &str,
+    expected: &str,
+) -> Result<Option<Diagnostic>, RedisFailure> {
+    let found = optional::<String>(connection, cmd("TYPE").arg(key)).await?;
+    Ok(found.ok().filter(|found| found != expected && found != "none").map(|found| {
+        let what = format!(
+            "the key {key} has the type {found}, not {expected}, so the queue cannot be used"
+        );
+        let advice = format!("rename it (`RENAME {key} OTHER`) or delete it (`DEL {key}`)");
+        Diagnostic::problem(what, advice)
+    }))
 }

@@ -35,6 +35,9 @@ fn the_visitor_is_the_last_hop_that_is_not_a_trusted_proxy() {
         (&["10.0.0.1, 192.168.0.2"], "10.0.0.1"),
         (&["6.6.6.6, unknown"], "127.0.0.1"),
         (&["6.6.6.6, unknown, 10.0.0.1"], "10.0.0.1"),
+        (&["203.0.113.9,"], "203.0.113.9"),
+        (&["6.6.6.6, 203.0.113.9", ", ,"], "203.0.113.9"),
+        (&["6.6.6.6", "caf\u{e9}"], "127.0.0.1"),
         (&[""], "127.0.0.1"),
         (&[], "127.0.0.1"),
     ] {
@@ -52,6 +55,7 @@ fn only_the_configured_header_of_a_trusted_proxy_counts() {
         ("CF-Connecting-IP", "198.51.100.4"),
         ("True-Client-IP", "198.51.100.5"),
         ("Fly-Client-IP", "198.51.100.6"),
+        ("Fastly-Client-IP", "198.51.100.7"),
     ]
     .to_vec();
     for (at, header) in ClientIpHeader::ALL.into_iter().enumerate() {
@@ -74,6 +78,27 @@ fn only_the_configured_header_of_a_trusted_proxy_counts() {
     let none = Proxies::default();
     assert_eq!(client(&none, "127.0.0.1", &all), ("127.0.0.1".to_owned(), false));
     assert!(!none.any());
+}
+
+#[test]
+fn a_header_of_a_cdn_that_names_another_client_is_noticed() {
+    let proxies = proxies(&["loopback", "172.68.0.0/16"], ClientIpHeader::XForwardedFor);
+    for (list, header, value, is_noticed) in [
+        ("203.0.113.9, 198.51.100.20", "CF-Connecting-IP", "203.0.113.9", true),
+        ("203.0.113.9, 198.51.100.20", "Fastly-Client-IP", "203.0.113.9", true),
+        ("203.0.113.9, 172.68.10.20", "CF-Connecting-IP", "203.0.113.9", false),
+        // nginx behind another proxy.
+        ("203.0.113.9, 172.68.10.20", "X-Real-IP", "172.68.10.20", false),
+        ("203.0.113.9", "X-Real-IP", "10.0.0.7", false),
+        ("203.0.113.9", "True-Client-IP", "unknown", false),
+    ] {
+        let headers = headers(&[("X-Forwarded-For", list), (header, value)]);
+        let found = proxies.client([127, 0, 0, 1].into(), &headers).ip;
+        let noticed = proxies.naming_another(found, &headers).map(|noticed| noticed.to_string());
+        let expected = is_noticed.then(|| header.to_lowercase());
+        assert_eq!(noticed, expected, "{list}; {header}: {value}");
+    }
+    assert!(proxies.reported[2].load(Relaxed));
 }
 
 #[test]
