@@ -68,6 +68,21 @@ async fn what_can_be_read_of_a_broken_body_is_named() {
         (&json!("bk_live_abab"), &json!(SHOWN_PAGE))
     );
     assert!(!format!("{line:?}").contains(&unknown));
+    // Without a valid token, too, if it is short and not compressed.
+    let event = format!(r#"{{"projectId":"p","sessionId":"s_1","url":"{PAGE}"}}"#);
+    for headers in [&headers[..1], &[]] {
+        assert_eq!(server.send(post("/track", headers, &event)).await.status, 401);
+        let line = refused(&mut lines).await;
+        assert_eq!(
+            (line.project_id.as_deref(), &line.data["url"]),
+            (Some("p"), &json!(SHOWN_PAGE))
+        );
+        assert_eq!(line.data["sessionId"], "s_1");
+    }
+    let large = event.replacen('{', &format!(r#"{{"title":"{}","#, "x".repeat(20_000)), 1);
+    assert_eq!(server.send(post("/track", &[], &large)).await.status, 401);
+    let line = refused(&mut lines).await;
+    assert!(line.project_id.is_none() && !line.data.contains_key("sessionId"), "{line:?}");
     assert_eq!(server.get("/nowhere", &[]).await.status, 404);
     let line = refused(&mut lines).await;
     assert!(!line.data.contains_key("token") && !line.data.contains_key("url"), "{line:?}");

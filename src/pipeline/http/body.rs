@@ -29,6 +29,11 @@ const LINES: [&[u8]; 4] = [
     b"application/x-jsonlines",
 ];
 
+/// The most bytes of an event that are read although its sender is not known.
+pub const MAX_OF_STRANGER: usize = 16 * 1024;
+/// How long reading it may take.
+const STRANGER_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How a body has to be decoded.
 pub struct Coding {
     charset: &'static Encoding,
@@ -112,6 +117,17 @@ pub async fn read_with(
     // Usually the body has already arrived, and the timer is never armed.
     let read = tokio::time::timeout(within, collect(body, most, grow));
     read.await.unwrap_or_else(|_| Err(Refusal::Slow(bklit_wire::duration::format(within))))
+}
+
+/// Reads an event whose sender is not known, so that the log can say what was lost, and it can be sent
+/// again. `None` if it is compressed, larger than [`MAX_OF_STRANGER`] or slow.
+pub async fn read_of_stranger(body: Incoming, coding: Coding) -> Option<Bytes> {
+    let is_short = body.size_hint().exact().is_some_and(|size| size <= MAX_OF_STRANGER as u64);
+    if !is_short || !coding.encodings.is_empty() {
+        return None;
+    }
+    let bytes = read(body, STRANGER_TIMEOUT, MAX_OF_STRANGER).await.ok()?;
+    coding.decode(bytes).await.ok()
 }
 
 async fn collect(

@@ -204,14 +204,20 @@ pub(super) async fn ingest(
     let most = context.settings.max_body_bytes;
     let expected = Expected { most, lines: false };
     let coding = body::check_head(&head.headers, &incoming, expected)?;
-    // Without a valid token the body is not read.
-    let token = match bearer(&head.headers) {
-        Some(token) => {
-            let authenticator = context.intake.authenticator();
-            Some(authenticator.identify_from(client.ip, token?).await?)
+    let token = match identify(peer, client.ip, kind, &head.headers).await {
+        Ok(token) => token,
+        Err(why) => {
+            let body = match why {
+                // Anybody could send any number of them.
+                Denied::Throttled(_) | Denied::Unavailable(_) => None,
+                _ => body::read_of_stranger(incoming, coding).await,
+            };
+            if body.is_some() {
+                peer.linger.store(false, Relaxed);
+            }
+            let event = Some(Box::new(RefusedEvent { token: None, kind: Some(kind), body }));
+            return Err(Refused { event, ..why.into() });
         }
-        None if kind == EventKind::SessionEnd => None,
-        None => return Err(Denied::Missing.into()),
     };
     let received = async {
         let bytes = body::read(incoming, context.settings.body_timeout, most).await?;
@@ -238,6 +244,23 @@ pub(super) async fn ingest(
             let event = Some(Box::new(RefusedEvent { token, kind: Some(kind), body: Some(bytes) }));
             Err(Refused { event, ..rejected.into() })
         }
+    }
+}
+
+/// The sender's token; an end of a session needs none.
+async fn identify(
+    peer: &Peer,
+    client: IpAddr,
+    kind: EventKind,
+    headers: &HeaderMap,
+) -> Result<Option<Arc<TokenRecord>>, Denied> {
+    match bearer(headers) {
+        Some(secret) => {
+            let authenticator = peer.context.intake.authenticator();
+            authenticator.identify_from(client, secret?).await.map(Some)
+        }
+        None if kind == EventKind::SessionEnd => Ok(None),
+        None => Err(Denied::Missing),
     }
 }
 
