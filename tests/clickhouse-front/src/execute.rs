@@ -23,6 +23,9 @@ pub fn execute(engine: &Engine, query: &Query) -> Result<Answer, Exception> {
         Statement::Plain(sql) => run(&mut session, sql, &query.format),
         Statement::Insert { head, tail, data } => insert(&mut session, head, tail, data),
         Statement::Empty => Err(Exception::new(62, "Empty query. (SYNTAX_ERROR)")),
+        Statement::IntoFile => {
+            Err(Exception::new(358, "INTO OUTFILE is not allowed. (INTO_OUTFILE_NOT_ALLOWED)"))
+        }
         Statement::Several => Err(Exception::new(
             62,
             "Syntax error (Multi-statements are not allowed): one statement a request. (SYNTAX_ERROR)",

@@ -12,6 +12,9 @@ pub enum Statement<'a> {
     Insert { head: &'a [u8], tail: &'a [u8], data: &'a [u8] },
     /// Nothing but blanks and comments.
     Empty,
+    /// A query whose rows go into a file, which the HTTP interface refuses. The engine itself would
+    /// write the file.
+    IntoFile,
     /// More than one statement, which the HTTP interface refuses.
     Several,
 }
@@ -52,7 +55,12 @@ pub fn analyse(sql: &[u8]) -> Statement<'_> {
         tokens.at = first.end;
     }
     let mut ended = first.kind == Kind::Semicolon;
+    let mut before = first;
     for token in tokens {
+        if before.is(sql, "INTO") && token.is(sql, "OUTFILE") {
+            return Statement::IntoFile;
+        }
+        before = token;
         if ended && token.kind != Kind::Semicolon {
             return Statement::Several;
         }
@@ -193,6 +201,15 @@ mod tests {
         {
             assert_eq!(analyse(sql.as_bytes()), Statement::Plain(sql.as_bytes()));
         }
+    }
+
+    #[test]
+    fn rows_go_into_no_file() {
+        for sql in ["SELECT 1 INTO OUTFILE 'x'", "select 1 into /* a */ outfile 'x' format CSV"] {
+            assert_eq!(analyse(sql.as_bytes()), Statement::IntoFile, "{sql}");
+        }
+        let sql = "SELECT 'INTO OUTFILE', `into` AS outfile";
+        assert_eq!(analyse(sql.as_bytes()), Statement::Plain(sql.as_bytes()));
     }
 
     #[test]
