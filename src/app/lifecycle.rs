@@ -1,16 +1,22 @@
 //! Supervised tasks, signals, and shutdown in order.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use color_eyre::Report;
 use color_eyre::eyre::{Result, WrapErr, eyre};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use bklit_console::terminal;
+
+/// How long a command may take to end an editor and itself after a signal.
+const EDITOR_WAIT: Duration = Duration::from_secs(5);
+/// How often to check whether the editor has ended.
+const EDITOR_POLL: Duration = Duration::from_millis(20);
 
 /// Lets this process open as many files as it may: each connection is one, and the limit that
 /// processes start with is often too low.
@@ -135,6 +141,33 @@ pub fn watch_signals(
         at_once(second.as_raw_value());
     });
     Ok(())
+}
+
+/// For a command that runs editors: from now on, Ctrl-C is ignored while one has the terminal. The
+/// other signals, and Ctrl-C otherwise, end the process through `at_once`; but if an editor has the
+/// terminal, the command gets [`EDITOR_WAIT`] to end it and itself, and learns which signal it was.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub fn watch_signals_beside_editors(
+    ignore_hang_up: bool,
+    at_once: impl FnOnce(i32) + Send + 'static,
+) -> Result<watch::Receiver<Option<i32>>> {
+    let install = |kind| signal(kind).wrap_err("cannot install signal handlers");
+    let mut interrupt = install(SignalKind::interrupt())?;
+    let mut terminate = install(SignalKind::terminate())?;
+    let mut hang_up = (!ignore_hang_up).then(|| install(SignalKind::hangup())).transpose()?;
+    let (sender, receiver) = watch::channel(None);
+    tokio::spawn(async move {
+        let signal = next(&mut interrupt, &mut terminate, &mut hang_up).await;
+        sender.send_replace(Some(signal));
+        let deadline = Instant::now() + EDITOR_WAIT;
+        while terminal::is_lent() && Instant::now() < deadline {
+            tokio::time::sleep(EDITOR_POLL).await;
+        }
+        at_once(signal);
+    });
+    Ok(receiver)
 }
 
 async fn next(interrupt: &mut Signal, terminate: &mut Signal, hang_up: &mut Option<Signal>) -> i32 {

@@ -50,7 +50,10 @@ use bklit_console::{ConsoleEnd, Source};
 use bklit_pipeline::auth;
 use bklit_pipeline::roles::Role;
 use data_dir::DataDir;
-use lifecycle::{Supervisor, is_hang_up_ignored, raise_file_limit, watch_signals, within};
+use lifecycle::{
+    Supervisor, is_hang_up_ignored, raise_file_limit, watch_signals, watch_signals_beside_editors,
+    within,
+};
 use notify::ServiceManager;
 use pipeline::Pipeline;
 use watched::WatchedRedis;
@@ -188,7 +191,8 @@ fn watched_redis(daemon: &DaemonArgs, settings: &Settings) -> Result<Option<Watc
 async fn run_queue(args: &QueueArgs, settings: &Settings) -> Result<ExitCode> {
     let QueueCommand::Drain { timeout } = args.command else {
         let queues = adapters::queues(settings)?;
-        return commands::queue::run(args, &queues, &settings.data_dir).await;
+        let signals = || watch_signals_beside_editors(is_hang_up_ignored(), exit_at_once);
+        return commands::queue::run(args, &queues, &settings.data_dir, signals).await;
     };
     let shutdown = CancellationToken::new();
     watch_signals(shutdown.clone(), is_hang_up_ignored(), exit_at_once)?;

@@ -1,16 +1,21 @@
 //! Edits a text in the user's editor, which has the terminal meanwhile.
 
 use std::fs::{File, Permissions};
+use std::future::Future;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+
+use crate::terminal;
 
 /// The largest text that is read back, in bytes.
 const MAX_TEXT: u64 = 16 << 20;
@@ -39,7 +44,7 @@ pub fn command(variable: impl Fn(&str) -> Option<String>) -> Result<String, Stri
 /// keep copies. Both are removed when it is dropped.
 struct Draft {
     path: PathBuf,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Draft {
@@ -51,7 +56,7 @@ impl Draft {
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
         file.write_all(text.as_bytes())?;
         file.write_all(b"\n")?;
-        Ok(Self { path, _dir: dir })
+        Ok(Self { path, dir })
     }
 
     fn open(&self, editor: &str) -> io::Result<Child> {
@@ -92,18 +97,53 @@ fn start(text: &str) -> Result<(Draft, Child), String> {
     Ok((draft, child))
 }
 
-/// Edits a text and waits for it.
+/// Edits a text for a program without a screen, which leaves the terminal to the editor. If `ends`
+/// comes first, the editor is asked to end, and nothing of the text remains.
 ///
 /// # Errors
-/// Why it was not edited.
-pub fn edit(text: &str) -> Result<String, String> {
-    let (draft, child) = start(text)?;
-    draft.finish(child)
+/// The result of `ends`.
+pub async fn edit<T>(
+    text: &str,
+    ends: impl Future<Output = T>,
+) -> Result<Result<String, String>, T> {
+    terminal::lend();
+    let mut editor = match Editor::start(text) {
+        Ok(editor) => editor,
+        Err(why) => {
+            terminal::end_lending();
+            return Ok(Err(why));
+        }
+    };
+    let edited = tokio::select! {
+        edited = editor.edited() => Ok(edited),
+        ended = ends => Err(ended),
+    };
+    drop(editor);
+    terminal::end_lending();
+    edited
 }
 
-/// An editor that has the terminal. If dropped, it is asked to end.
+/// Ctrl-\ goes to all processes of the terminal: to this one only while no editor has it.
+fn leave_quit_to_editors() -> io::Result<()> {
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if WATCHED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let mut quit = signal(SignalKind::quit())?;
+    WATCHED.store(true, Ordering::Relaxed);
+    tokio::spawn(async move {
+        while quit.recv().await.is_some() && terminal::is_lent() {}
+        terminal::give_back();
+        std::process::exit(128 + SignalKind::quit().as_raw_value());
+    });
+    Ok(())
+}
+
+/// An editor that has the terminal. If dropped, it is asked to end, and its file is removed.
 pub(crate) struct Editor {
     pid: Option<Pid>,
+    /// The directory of its file.
+    dir: PathBuf,
     thread: JoinHandle<()>,
     edited: oneshot::Receiver<Result<String, String>>,
 }
@@ -115,7 +155,9 @@ impl Editor {
     /// # Errors
     /// Why it cannot be started.
     pub(crate) fn start(text: &str) -> Result<Self, String> {
+        leave_quit_to_editors().map_err(|error| format!("cannot handle signals: {error}"))?;
         let (draft, child) = start(text)?;
+        let dir = draft.dir.path().to_owned();
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let (sender, edited) = oneshot::channel();
         let wait = move || {
@@ -124,7 +166,7 @@ impl Editor {
         };
         let thread = std::thread::Builder::new().name("editor".into()).spawn(wait);
         let thread = thread.map_err(|error| format!("cannot wait for the editor: {error}"))?;
-        Ok(Self { pid, thread, edited })
+        Ok(Self { pid, dir, thread, edited })
     }
 
     /// Waits for the edited text. Cancel-safe.
@@ -145,6 +187,10 @@ impl Drop for Editor {
         let deadline = Instant::now() + END_WAIT;
         while !self.thread.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
+        }
+        if !self.thread.is_finished() {
+            // It goes on, but not with a visitor's data in a file that nobody removes.
+            let _ = std::fs::remove_dir_all(&self.dir);
         }
     }
 }

@@ -239,10 +239,18 @@ pub fn write(mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Restores the terminal for another program, until [`resume`].
+/// Restores the terminal for another program, until [`resume`] or [`end_lending`].
 pub fn lend() {
     give_back();
     LENT.store(true, Ordering::Relaxed);
+}
+
+/// The other program has returned the terminal.
+pub fn end_lending() {
+    if LENT.load(Ordering::Relaxed) {
+        *lock(&RETURNED) = Some(Instant::now());
+        LENT.store(false, Ordering::Relaxed);
+    }
 }
 
 /// Whether another program has the terminal, or had it a moment ago. Then Ctrl-C is meant for that
@@ -278,10 +286,7 @@ pub fn suspend() {
 /// # Errors
 /// If the terminal is gone.
 pub fn resume() -> io::Result<()> {
-    if LENT.load(Ordering::Relaxed) {
-        *lock(&RETURNED) = Some(Instant::now());
-        LENT.store(false, Ordering::Relaxed);
-    }
+    end_lending();
     let modes = lock(&TAKEN).as_ref().map(|taken| taken.modes.clone());
     match modes {
         Some(modes) => set_raw(modes).and_then(|()| write(opening().as_bytes())),

@@ -48,6 +48,9 @@ pub struct BatchInFlight {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueView {
+    /// When this was read, by the clock of the process that did; earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<UtcMillis>,
     /// Items waiting to be claimed.
     pub waiting: u64,
     /// Items claimed and not yet acknowledged.

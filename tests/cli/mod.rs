@@ -5,6 +5,7 @@ mod daemon;
 mod help;
 mod logs;
 pub(crate) mod queue;
+mod queue_edit;
 mod simulate;
 mod sql;
 mod token;

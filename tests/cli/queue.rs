@@ -20,7 +20,7 @@ const LEASE: Duration = Duration::from_secs(600);
 const VIEWS: &str = "SELECT count() FROM page_view_event";
 
 /// The queue of a data dir, opened in this process, with blocking calls.
-struct Local {
+pub(super) struct Local {
     runtime: tokio::runtime::Runtime,
     queue: Arc<SqliteQueue>,
 }
@@ -97,7 +97,7 @@ fn event_ids(lines: &[Value]) -> Vec<&str> {
     lines.iter().map(|line| line["eventId"].as_str().unwrap()).collect()
 }
 
-fn status(cli: &Cli) -> Value {
+pub(super) fn status(cli: &Cli) -> Value {
     serde_json::from_str(&cli.run(&["queue", "status", "--json"]).ok()).unwrap()
 }
 
@@ -199,7 +199,7 @@ fn deleting_needs_confirmation() {
     assert_eq!(status(&cli)["failed"], 3);
 }
 
-fn failed_ids(cli: &Cli) -> Vec<String> {
+pub(super) fn failed_ids(cli: &Cli) -> Vec<String> {
     let lines = json_lines(&cli.run(&["queue", "list", "--json"]).ok());
     lines.iter().map(|line| line["id"].as_str().unwrap().to_owned()).collect()
 }
@@ -284,7 +284,7 @@ fn events_are_edited_by_rules_and_retried() {
     assert_eq!(status(&cli)["failed"], 2);
 }
 
-fn in_terminal(cli: &Cli, arguments: &[&str]) -> Pty {
+pub(super) fn in_terminal(cli: &Cli, arguments: &[&str]) -> Pty {
     let mut command = portable_pty::CommandBuilder::new(env!("CARGO_BIN_EXE_bklit-tui"));
     command.env_clear();
     command.env("BKLIT_DATA_DIR", cli.data_dir());

@@ -175,6 +175,7 @@ fn a_rule_is_previewed_and_then_applied_after_a_question() {
     let end = Some(End::Done(Some("/data/edited-events.jsonl".into())));
     console.send(Msg::Report(Report::Bulk(BulkReport { progress, end })));
     assert_says(&console, "41 events edited and put back into the queue; 2 not valid and left");
+    assert_says(&console, "; 1 no longer in the failed queue; the");
 }
 
 #[test]

@@ -75,6 +75,7 @@ pub(super) fn snapshot(failed_events: usize) -> QueueSnapshot {
         lease_left_ms: 27_000 - 30_000 * nth,
     };
     let view = QueueView {
+        at: Some(ago(500)),
         waiting: 1_234,
         in_flight: 3_000,
         failed: failed_events as u64 + 40,
@@ -94,6 +95,7 @@ fn empty_snapshot() -> QueueSnapshot {
     let (oldest_waiting, batches) = (None, Vec::new());
     let (lapsed, more_batches) = (0, false);
     let view = QueueView {
+        at: None,
         waiting,
         in_flight,
         failed,
@@ -210,7 +212,7 @@ fn deleting_asks_for_the_number() {
         let plan = planned(console.code(KeyCode::Enter));
         let known = Known { count: 65, is_exact: true };
         assert_eq!((plan.deed, plan.which), (Deed::Delete, Which::With(String::new())));
-        assert_eq!((plan.known, plan.total, plan.until), (known, 65, Some(ago(1_500))));
+        assert_eq!((plan.known, plan.total, plan.until), (known, 65, Some(ago(500))));
         // One change at a time.
         for keys in ["r", "R", "d"] {
             assert_eq!(console.keys(keys), None);
@@ -221,6 +223,27 @@ fn deleting_asks_for_the_number() {
         assert_eq!(effect, Some(Effect::Ask(Request::Queue { failed: 100 })));
         assert!(console.screen().contains("65 events deleted"), "{}", console.screen());
     }
+}
+
+/// Those that are not loaded may have failed later than those that are: a spool comes first.
+#[test]
+fn all_means_those_that_had_failed_when_they_were_counted() {
+    let until = |snapshot: QueueSnapshot| {
+        let mut console = busy(80, 24);
+        open_queue(&mut console, Ok(snapshot));
+        console.keys("R65");
+        planned(console.code(KeyCode::Enter)).until
+    };
+    let at = |at| {
+        let mut counted = snapshot(25);
+        counted.view.at = at;
+        counted
+    };
+    assert_eq!(until(at(Some(ago(7)))), Some(ago(7)));
+    // Clocks may differ.
+    assert_eq!(until(at(Some(ago(90_000)))), Some(ago(1_500)), "what is shown is included");
+    let of_console = until(at(None)).unwrap();
+    assert!(of_console > ago(1_500), "{of_console}");
 }
 
 #[test]
@@ -474,10 +497,19 @@ fn marked_events_are_meant_instead_of_all() {
     let marks = console.model.panels().queue.marks().clone();
     assert_eq!(plan.which, Which::Marked(marks));
     assert_eq!(plan.known, Known { count: 3, is_exact: true });
+    // One that is marked meanwhile stays marked, and the others do although not all are loaded.
+    console.keys("G ");
     console.send(ended(3, End::Done(None)));
+    assert_eq!(console.model.panels().queue.marks().count(), 1);
     console.code(KeyCode::Esc);
     assert_eq!(console.model.panels().queue.marks().count(), 0, "Esc removes the marks first");
     assert!(matches!(console.model.screen(), Screen::Queue(_)));
+    // Exported events can then be deleted.
+    console.keys("g X");
+    planned(console.code(KeyCode::Enter));
+    console.send(ended(1, End::Done(Some("/tmp/x".into()))));
+    assert_eq!(console.model.panels().queue.marks().count(), 1);
+    console.code(KeyCode::Esc);
     // What is gone is not marked any more, as soon as all are known.
     console.keys("g ");
     console.tick(2);

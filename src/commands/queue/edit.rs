@@ -3,21 +3,21 @@
 
 use std::collections::HashSet;
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use color_eyre::Result;
 use color_eyre::eyre::{bail, eyre};
 
 use super::change::answer;
-use super::print;
 use super::walk::{Entry, Seen, Walk, Which};
+use super::{Ending, print};
 use crate::cli::{ChoiceArgs, EditArgs};
 use bklit_console::{editor, originals};
 use bklit_console_core::diff::diff;
 use bklit_console_core::model::edit::editable;
-use bklit_pipeline::queue::Queue;
 use bklit_pipeline::queue::edit::check;
+use bklit_pipeline::queue::{Queue, changes};
 use bklit_wire::edit_rule::EditRule;
 use bklit_wire::json_text::one_line;
 use bklit_wire::queue::{Edit, Edited, FailedView, InvalidEdit};
@@ -34,7 +34,12 @@ const EDIT_BYTES: usize = 4 << 20;
 ///
 /// # Errors
 /// When the queue is unavailable, the editor fails or the originals cannot be kept.
-pub(super) async fn run(queue: &dyn Queue, data_dir: &Path, args: &EditArgs) -> Result<ExitCode> {
+pub(super) async fn run(
+    queue: &dyn Queue,
+    data_dir: &Path,
+    args: &EditArgs,
+    watch_signals: impl FnOnce() -> Result<Ending>,
+) -> Result<ExitCode> {
     let EditArgs { choice, rules, dry_run, yes } = args;
     if !rules.is_empty() {
         let by_rules = ByRules { queue, data_dir, choice, rules };
@@ -46,42 +51,66 @@ pub(super) async fn run(queue: &dyn Queue, data_dir: &Path, args: &EditArgs) -> 
     let mut walk = Walk::over(queue, Which::Failed, &choice.filter);
     while let Some(entries) = walk.next().await? {
         if let Some(entry) = entries.into_iter().find(|entry| entry.id == *id) {
-            return one(queue, data_dir, entry, *dry_run, *yes).await;
+            let mut ending = watch_signals()?;
+            return match edited(&entry, &mut ending).await? {
+                Ok(body) => one(queue, data_dir, (entry, body), *dry_run, *yes).await,
+                Err(code) => Ok(code),
+            };
         }
     }
     eprintln!("id not found; `bklit-tui queue list` shows the current ones");
     Ok(ExitCode::FAILURE)
 }
 
-/// Edits an event in the editor until it is valid, and retries it after a confirmation.
-async fn one(
-    queue: &dyn Queue,
-    data_dir: &Path,
-    entry: Entry,
-    dry_run: bool,
-    yes: bool,
-) -> Result<ExitCode> {
+/// Edits an event in the editor until it is valid; else returns how the command ends.
+async fn edited(entry: &Entry, ending: &mut Ending) -> Result<Result<String, ExitCode>> {
     let before = editable(&entry.body);
     let mut text = before.clone();
-    let body = loop {
-        text = editor::edit(&text).map_err(|error| eyre!(error))?;
+    loop {
+        text = match editor::edit(&text, signal(ending)).await {
+            Ok(edited) => edited.map_err(|error| eyre!(error))?,
+            Err(signal) => {
+                eprintln!("stopped by a signal; nothing was changed");
+                return Ok(Err(ExitCode::from(128_u8.saturating_add(signal))));
+            }
+        };
         if text.trim_end() == before.trim_end() {
             print("Not changed; the failed queue is unchanged.\n")?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(Err(ExitCode::SUCCESS));
         }
         let checked = one_line(&text).and_then(|body| check(&entry.body, &body).map(|()| body));
         match checked {
-            Ok(body) => break body,
+            Ok(body) => return Ok(Ok(body)),
             Err(problem) => {
                 eprintln!("{}", safe(&problem));
                 let again = io::stdin().is_terminal() && asks("Type `e` to edit it again: ", "e")?;
                 if !again {
                     print(UNCHANGED)?;
-                    return Ok(ExitCode::FAILURE);
+                    return Ok(Err(ExitCode::FAILURE));
                 }
             }
         }
-    };
+    }
+}
+
+/// Waits for the signal that ends the process.
+async fn signal(ending: &mut Ending) -> u8 {
+    let signal = ending.wait_for(Option::is_some).await.ok().and_then(|signal| *signal);
+    match signal.and_then(|signal| u8::try_from(signal).ok()) {
+        Some(signal) => signal,
+        // It is not watched any more.
+        None => std::future::pending().await,
+    }
+}
+
+/// Shows an edited event and retries it after a confirmation.
+async fn one(
+    queue: &dyn Queue,
+    data_dir: &Path,
+    (entry, body): (Entry, String),
+    dry_run: bool,
+    yes: bool,
+) -> Result<ExitCode> {
     print(&shown(&entry.body, &body))?;
     if dry_run {
         return Ok(ExitCode::SUCCESS);
@@ -92,7 +121,7 @@ async fn one(
     }
     let mut done = Done::default();
     done.send(queue, data_dir, vec![(entry, body)]).await?;
-    done.report(data_dir)
+    done.report()
 }
 
 const UNCHANGED: &str = "Nothing was changed.\n";
@@ -156,7 +185,7 @@ impl ByRules<'_> {
             }
             done.send(self.queue, self.data_dir, edits).await?;
         }
-        done.report(self.data_dir)
+        done.report()
     }
 
     fn chooses(&self, entry: &Entry) -> bool {
@@ -188,6 +217,8 @@ impl ByRules<'_> {
 #[derive(Default)]
 struct Done {
     changed: u64,
+    /// The file with the originals, if any were kept.
+    originals: Option<PathBuf>,
     invalid: Vec<InvalidEdit>,
     /// Of those that are not named.
     more_invalid: usize,
@@ -205,13 +236,13 @@ impl Done {
             return Ok(());
         }
         let items = edits.iter().map(|(entry, _)| FailedView::from(entry.clone()));
-        let sent = originals::keep(data_dir, &items.collect::<Vec<_>>());
-        sent.map_err(|error| eyre!("{error}{}", self.so_far()))?;
+        let kept = originals::keep(data_dir, &items.collect::<Vec<_>>());
+        self.originals = Some(kept.map_err(|error| eyre!("{error}{}", self.so_far()))?);
         let edits = edits.into_iter().map(|(entry, body)| Edit { id: entry.id, body });
         let edited = queue.retry_edited(&edits.collect::<Vec<_>>()).await;
-        let Edited { changed, invalid } =
-            edited.map_err(|error| eyre!("{error}{}", self.so_far()))?;
+        let (Edited { changed, invalid }, result) = changes::split(edited);
         self.changed += changed;
+        result.map_err(|error| eyre!("{error}{}", self.so_far()))?;
         let named = invalid.len().min(NAMED - self.invalid.len());
         self.more_invalid += invalid.len() - named;
         self.invalid.extend(invalid.into_iter().take(named));
@@ -225,9 +256,12 @@ impl Done {
         }
     }
 
-    fn report(self, data_dir: &Path) -> Result<ExitCode> {
+    fn report(self) -> Result<ExitCode> {
         print(&format!("Edited and put back into the queue: {}\n", self.changed))?;
-        eprintln!("The originals are in {}", data_dir.join(originals::ORIGINALS).display());
+        match &self.originals {
+            Some(path) => eprintln!("The originals are in {}", path.display()),
+            None => eprintln!("The events are no longer in the failed queue"),
+        }
         let mut names = HashSet::new();
         for InvalidEdit { id, error } in self.invalid.iter().filter(|i| names.insert(&i.id)) {
             eprintln!("{} left as it was: {}", safe(id), safe(error));

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use color_eyre::Result;
+use tokio::sync::watch;
 
 use super::print;
 use crate::cli::{QueueArgs, QueueCommand};
@@ -39,12 +40,20 @@ pub struct Queues {
     pub spool: Option<Arc<dyn Queue>>,
 }
 
+/// Receives the signal that ends the process once the editor has ended.
+pub type Ending = watch::Receiver<Option<i32>>;
+
 /// Runs all commands but `drain`, and prints their results. Originals of edited events are kept in the
-/// data dir.
+/// data dir. `watch_signals` is called before an editor is opened.
 ///
 /// # Errors
 /// When the queue is unavailable or the result cannot be written.
-pub async fn run(args: &QueueArgs, queues: &Queues, data_dir: &Path) -> Result<ExitCode> {
+pub async fn run(
+    args: &QueueArgs,
+    queues: &Queues,
+    data_dir: &Path,
+    watch_signals: impl FnOnce() -> Result<Ending>,
+) -> Result<ExitCode> {
     let queue = &*queues.queue;
     match &args.command {
         QueueCommand::Status { json } => status::run(queues, *json).await?,
@@ -52,7 +61,7 @@ pub async fn run(args: &QueueArgs, queues: &Queues, data_dir: &Path) -> Result<E
             list::run(queue, Which::of(*waiting), filter, *limit, *json).await?;
         }
         QueueCommand::Retry { choice } => return change::retry(queue, choice).await,
-        QueueCommand::Edit(args) => return edit::run(queue, data_dir, args).await,
+        QueueCommand::Edit(args) => return edit::run(queue, data_dir, args, watch_signals).await,
         QueueCommand::Delete { choice, waiting, yes } => {
             return change::delete(queue, Which::of(*waiting), choice, *yes).await;
         }

@@ -140,6 +140,7 @@ mod tests {
         };
         let shard = |waiting| ShardView { waiting, in_flight: 7, failed: 0 };
         let view = QueueView {
+            at: None,
             waiting: 12,
             in_flight: 14,
             failed: 1,

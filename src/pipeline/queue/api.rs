@@ -23,6 +23,7 @@ pub async fn overview(queue: &dyn Queue) -> Result<QueueView, QueueError> {
     let stats = queue.stats().await?;
     let paused = queue.paused().await?.into();
     Ok(QueueView {
+        at: Some(UtcMillis::now()),
         waiting: stats.depth,
         in_flight: stats.in_flight,
         failed: stats.failed,

@@ -123,6 +123,11 @@ impl Marks {
         self.hashes.clear();
     }
 
+    /// Removes these marks, which must be copies of some of its own.
+    pub(crate) fn remove(&mut self, marks: &Self) {
+        self.hashes.retain(|hash| !marks.hashes.contains(hash));
+    }
+
     /// Keeps only the marks of these events.
     pub fn retain<'a>(&mut self, items: impl Iterator<Item = &'a FailedView>) {
         if self.hashes.is_empty() {
@@ -166,8 +171,7 @@ pub struct Plan {
     pub known: Known,
     /// The number of all failed events when it was planned.
     pub total: u64,
-    /// When the newest of them failed. Those that fail later are left alone: nobody was asked about
-    /// them.
+    /// When they were counted. Those that failed later are left alone: nobody was asked about them.
     pub until: Option<UtcMillis>,
 }
 

@@ -75,13 +75,34 @@ impl Bulk {
         }
     }
 
+    /// The result when all events were looked at: what was done, and with how many it was not.
+    fn complete(&self, path: Option<&str>) -> String {
+        let (deed, Progress { chosen, done, invalid, .. }) = (&self.plan.deed, self.progress);
+        let gone = besides(chosen.saturating_sub(done + invalid), "no longer in the failed queue");
+        let missing = besides(self.plan.known.count.saturating_sub(chosen), "more were not found");
+        let (events, done) = (format::plural(done, "event"), deed.done());
+        match (deed, path) {
+            (Deed::Export(_), Some(path)) => format!("{events} {done} to {path}{missing}"),
+            (Deed::Edit(_), None) if chosen == 0 => {
+                "nothing changed: the rule changes none of those still in the failed queue"
+                    .to_owned()
+            }
+            (_, None) if chosen == 0 => {
+                "nothing changed: they are no longer in the failed queue".to_owned()
+            }
+            _ => {
+                let invalid = besides(invalid, INVALID);
+                let originals = path.map(|path| format!("; the originals are in {path}"));
+                let originals = originals.unwrap_or_default();
+                format!("{events} {done}{invalid}{gone}{missing}{originals}")
+            }
+        }
+    }
+
     /// The result in words.
     pub fn outcome(&self, end: &End) -> String {
-        let (deed, Progress { seen, chosen, done, invalid }) = (&self.plan.deed, self.progress);
-        let invalid = match invalid {
-            0 => String::new(),
-            invalid => format!("; {} not valid and left as they were", format::count(invalid)),
-        };
+        let (deed, Progress { seen, done, invalid, .. }) = (&self.plan.deed, self.progress);
+        let invalid = besides(invalid, INVALID);
         let looked = match self.plan.known.is_exact {
             true => String::new(),
             false => {
@@ -90,24 +111,8 @@ impl Bulk {
             }
         };
         match (end, deed) {
-            (End::Done(Some(path)), Deed::Export(_)) => {
-                format!("{} written to {path}", format::plural(done, "event"))
-            }
-            (End::Done(Some(path)), _) => {
-                let events = format::plural(done, "event");
-                format!("{events} {}{invalid}; the originals are in {path}", deed.done())
-            }
+            (End::Done(path), _) => self.complete(path.as_deref()),
             (End::Previewed(_), _) | (End::Stopped, Deed::Preview(_)) => "stopped".to_owned(),
-            (End::Done(None), _) if chosen == 0 => {
-                "nothing changed: they are no longer in the failed queue".to_owned()
-            }
-            (End::Done(None), _) => {
-                let gone = match chosen - done.min(chosen) {
-                    0 => String::new(),
-                    gone => format!("; {} no longer in the failed queue", format::count(gone)),
-                };
-                format!("{} {}{gone}", format::plural(done, "event"), deed.done())
-            }
             (End::Stopped, Deed::Export(_)) => "stopped; nothing was written".to_owned(),
             (End::Stopped, _) => {
                 format!("{} {}{invalid}, stopped{looked}", self.amount(), deed.done())
@@ -118,6 +123,16 @@ impl Bulk {
                 format!("{} {}{invalid}, then: {why}{looked}", self.amount(), deed.done())
             }
         }
+    }
+}
+
+const INVALID: &str = "not valid and left as they were";
+
+/// How many events something else happened to, if there are any.
+fn besides(events: u64, what: &str) -> String {
+    match events {
+        0 => String::new(),
+        events => format!("; {} {what}", format::count(events)),
     }
 }
 
@@ -193,13 +208,41 @@ mod tests {
         let says = "7 events deleted, stopped (62,000 of 100,000 failed events looked through)";
         assert_eq!(group.outcome(&End::Stopped), says);
         let all = bulk(Deed::Delete, some, (100_000, 9, 7));
-        let says = "7 events deleted; 2 no longer in the failed queue";
+        let says = "7 events deleted; 2 no longer in the failed queue; 4,991 more were not found";
         assert_eq!(all.outcome(&End::Done(None)), says);
         let none = bulk(Deed::Retry, exact, (0, 0, 0));
         assert_eq!(none.outcome(&End::Failed("refused".into())), "cannot retry: refused");
         assert!(none.outcome(&End::Done(None)).contains("nothing changed"));
-        let file = bulk(Deed::Export("x".into()), exact, (1, 1, 1));
+        let one = Known { count: 1, is_exact: true };
+        let file = bulk(Deed::Export("x".into()), one, (1, 1, 1));
         assert_eq!(file.outcome(&End::Done(Some("/x".into()))), "1 event written to /x");
         assert_eq!(file.outcome(&End::Stopped), "stopped; nothing was written");
+        let file = bulk(Deed::Export("x".into()), some, (9, 4_000, 4_000));
+        let says = "4,000 events written to /x; 1,000 more were not found";
+        assert_eq!(file.outcome(&End::Done(Some("/x".into()))), says);
+    }
+
+    #[test]
+    fn the_result_of_a_rule_says_what_was_not_changed() {
+        let edits = |chosen, done, invalid| Bulk {
+            progress: Progress { seen: 90, chosen, done, invalid },
+            ..Bulk::new(
+                Plan {
+                    deed: Deed::Edit("remove x".parse().unwrap()),
+                    known: Known { count: 60, is_exact: true },
+                    ..plan(Which::With("".into()), 0)
+                },
+                UtcMillis::MIN,
+            )
+        };
+        let kept = End::Done(Some("/kept".into()));
+        let says = "30 events edited and put back into the queue; 5 not valid and left as they were; \
+                    15 no longer in the failed queue; 10 more were not found; \
+                    the originals are in /kept";
+        assert_eq!(edits(50, 30, 5).outcome(&kept), says);
+        let says = "60 events edited and put back into the queue; the originals are in /kept";
+        assert_eq!(edits(60, 60, 0).outcome(&kept), says);
+        let says = "nothing changed: the rule changes none of those still in the failed queue";
+        assert_eq!(edits(0, 0, 0).outcome(&End::Done(None)), says);
     }
 }

@@ -24,7 +24,10 @@ pub(super) fn problem(model: &Model) -> Option<String> {
 
 /// A plan for what is in the failed queue now.
 pub(super) fn plan(model: &Model, deed: Deed, which: Which, known: Known) -> Plan {
-    let (total, until) = model.panels.queue.total();
+    let total = model.panels.queue.total();
+    let until = Some(model.panels.queue.counted_at().unwrap_or(model.wall));
+    // The clock of a worker may be ahead.
+    let until = until.max(model.panels.queue.newest());
     Plan { deed, which, known, total, until }
 }
 
@@ -77,6 +80,11 @@ pub(super) fn take_in(model: &mut Model, report: BulkReport) -> Option<Effect> {
         edit::previewed(model, &plan, preview);
         super::screens::settle(model);
         return None;
+    }
+    if let (End::Done(_), Which::Marked(marks)) = (&end, &bulk.plan.which)
+        && !is_export
+    {
+        model.panels.queue.marks.remove(marks);
     }
     let result = bulk.outcome(&end);
     let took = model.wall.epoch_millis().saturating_sub(bulk.since.epoch_millis());

@@ -146,10 +146,20 @@ impl QueuePanel {
         (Which::With(self.filter.clone()), Known { count, is_exact })
     }
 
-    /// The number of all failed events, and when the newest of those loaded failed.
-    pub(crate) fn total(&self) -> (u64, Option<UtcMillis>) {
-        let newest = self.all().iter().filter_map(|item| item.failed_at).max();
-        (self.all().len() as u64 + self.unknown(), newest)
+    /// The number of all failed events.
+    pub(crate) fn total(&self) -> u64 {
+        self.all().len() as u64 + self.unknown()
+    }
+
+    /// When they were counted, by the clock of the pipeline.
+    pub(crate) fn counted_at(&self) -> Option<UtcMillis> {
+        self.polled.data()?.view.at
+    }
+
+    /// When the newest of those loaded failed. Others may have failed later: the list of a spool comes
+    /// before that of the queue.
+    pub(crate) fn newest(&self) -> Option<UtcMillis> {
+        self.all().iter().filter_map(|item| item.failed_at).max()
     }
 
     /// The text that the shown ones contain.
