@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use bklit_net::timeout::within;
 use bklit_wire::backend::Change;
 use bklit_wire::debug_log::Stage;
-use bklit_wire::event::{InvalidEvent, parse_naming_field};
+use bklit_wire::event::parse_naming_field;
 use bklit_wire::pause::PauseRequest;
 use bklit_wire::queue::{Changed, Chosen, EditRequest, MAX_EDIT_BYTES, MAX_PAGE};
 
@@ -21,6 +21,7 @@ use super::body::Expected;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, body};
+use crate::intake::named;
 use crate::queue::api::EDITED;
 use crate::queue::{QueueError, api};
 use crate::server::access::query;
@@ -102,9 +103,9 @@ pub async fn edit(
 /// Parses a body that must be an object like `example`.
 fn object<T: DeserializeOwned>(bytes: &[u8], example: &str) -> Result<T, Refusal> {
     parse_naming_field(bytes, "").map_err(|error| {
-        let InvalidEvent { field, message } = error;
-        let at = if field == "(event)" { String::new() } else { format!("{field}: ") };
-        Refusal::field("body", format!("must be {example}: {at}{message}"))
+        let problem = named(error).to_string();
+        let problem = problem.strip_prefix("body: ").unwrap_or(&problem);
+        Refusal::field("body", format!("must be {example}: {problem}"))
     })
 }
 
