@@ -42,7 +42,7 @@ use bklit_wire::time::UtcMillis;
 /// A running pipeline.
 pub(super) struct Pipeline {
     address: SocketAddr,
-    own_tokens: Arc<dyn TokenStore>,
+    tokens: Arc<dyn TokenStore>,
     debug_bus: Arc<dyn DebugBus>,
     metrics: Arc<Metrics>,
     queue: Arc<dyn Queue>,
@@ -79,13 +79,15 @@ impl Pipeline {
             authenticator.load_cache(file).await;
             tokens::report_while_none(settings, &authenticator, &log, supervisor);
         }
-        let (queue, tokens) = (Arc::clone(&adapters.queue), Arc::clone(&authenticator));
-        let visitors = location::visitors(settings, &log, supervisor).await?;
-        let rules = settings.intake.clone();
-        let intake = Intake::new(queue, tokens, Arc::clone(&log), rules, visitors)
-            .with_filters(filters::filters(settings)?)
+        let intake = Intake::new(
+            Arc::clone(&adapters.queue),
+            Arc::clone(&authenticator),
+            Arc::clone(&log),
+            settings.intake.clone(),
+            location::visitors(settings, &log, supervisor).await?,
+        );
+        let intake = with_rules(intake, settings)?
             .with_baseline(baseline)
-            .with_refused(&settings.refused)
             .with_throttle(Arc::clone(&throttle));
         // From the first request on, `/health` and `/ready` answer with the figures read here, and
         // later by the task that publishes gauges, where a failure is also logged.
@@ -114,13 +116,13 @@ impl Pipeline {
             supervisor.spawn("verifier", |stop| finish(async move { verifier.run(stop).await }));
         }
         check_redis(settings, supervisor);
-        let Adapters { queue, store, presence, own_tokens, debug_bus, .. } = adapters;
+        let Adapters { queue, store, presence, own_tokens: tokens, debug_bus, .. } = adapters;
         let alerts = DaemonAlerts::of(settings, address);
         start_gauges(&log, &queue, throttle, &history, alerts, supervisor);
         let privacy = settings.privacy.ip;
         Ok(Self {
             address,
-            own_tokens,
+            tokens,
             debug_bus,
             metrics,
             queue,
@@ -140,7 +142,7 @@ impl Pipeline {
 
     /// The tokens created here.
     pub(super) fn tokens(&self) -> &dyn TokenStore {
-        &*self.own_tokens
+        &*self.tokens
     }
 
     /// Its metrics.
@@ -172,6 +174,11 @@ impl Pipeline {
     pub(super) fn debug_bus(&self) -> &dyn DebugBus {
         &*self.debug_bus
     }
+}
+
+/// The intake with the filters and the bounds of the settings.
+fn with_rules(intake: Intake, settings: &Settings) -> Result<Intake> {
+    Ok(intake.with_filters(filters::filters(settings)?).with_refused(&settings.refused))
 }
 
 /// Opens the adapters, and what counts and logs what happens.

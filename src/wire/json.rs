@@ -95,6 +95,33 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The JSON of each member of an array. Bytes that are not UTF-8 concern only their members.
+///
+/// # Errors
+/// If it is not a JSON array.
+pub fn members(array: &[u8]) -> Result<Vec<&[u8]>, serde_json::Error> {
+    let error = match serde_json::from_slice::<Vec<&RawValue>>(array) {
+        Ok(members) => return Ok(members.into_iter().map(|it| it.get().as_bytes()).collect()),
+        Err(error) => error,
+    };
+    if std::str::from_utf8(array).is_ok() {
+        return Err(error);
+    }
+    // The same with other characters in their places.
+    let mut text = String::with_capacity(array.len());
+    for chunk in array.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    let start = text.as_ptr() as usize;
+    let members: Vec<&RawValue> = serde_json::from_str(&text)?;
+    let original = |member: &RawValue| {
+        let at = member.get().as_ptr() as usize - start;
+        array.get(at..at + member.get().len()).unwrap_or_default()
+    };
+    Ok(members.into_iter().map(original).collect())
+}
+
 /// An object with these fields; the values are JSON.
 pub fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut json = "{".to_owned();

@@ -100,14 +100,16 @@ impl UtcMillis {
     fn in_a_distant_year(text: &str) -> Option<Self> {
         let (sign, rest) = text.split_at_checked(1)?;
         let (year, rest) = rest.split_at_checked(6)?;
-        let is_year = year.bytes().all(|byte| byte.is_ascii_digit());
-        // The rest must be valid in some year.
-        Self::from_text(&format!("2000{rest}")).ok().filter(|_| is_year)?;
-        match sign {
-            "+" => Some(Self::MAX),
-            "-" => Some(Self::MIN),
-            _ => None,
+        let nearest = match sign {
+            "+" => Self::MAX,
+            "-" => Self::MIN,
+            _ => return None,
+        };
+        if !year.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
         }
+        // The rest must be valid in some year.
+        js_date::parse(&format!("2000{rest}")).map(|_| nearest)
     }
 
     /// Milliseconds since the Unix epoch.

@@ -112,7 +112,7 @@ async fn a_body_that_is_not_an_object_is_answered_with_an_example() {
         (RETRY, r#"{"ids":"#),
         (EDIT, r#"{"edits":"#),
     ] {
-        for (body, problem) in [("[]", "expected a JSON object"), ("{}", "missing field")] {
+        for (body, problem) in [("[]", "expected a JSON object"), ("{}", ": missing")] {
             let headers = [("Content-Type", "application/json")];
             let answer = server.send(post(path, &headers, body)).await;
             let error = answer.error();

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bklit_wire::event::{EventKind, Payload};
+use bklit_wire::json;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
@@ -195,7 +196,7 @@ fn log_refused(peer: &Peer, about: &About, results: &[Result<String, Refused>], 
 fn split(body: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let items: Vec<&[u8]> = if body.trim_ascii_start().starts_with(b"[") {
-        members(body)
+        json::members(body)
             .map_err(|error| Refusal::field("body", format!("not a JSON array: {error}")))?
     } else {
         let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
@@ -206,30 +207,6 @@ fn split(body: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
         1..=MAX_PUSHED => Ok(items),
         _ => Err(Refusal::TooMany(MAX_PUSHED)),
     }
-}
-
-/// The members of a JSON array. Bytes that are not UTF-8 are only in some of them.
-fn members(array: &[u8]) -> Result<Vec<&[u8]>, serde_json::Error> {
-    let error = match serde_json::from_slice::<Vec<&RawValue>>(array) {
-        Ok(members) => return Ok(members.into_iter().map(|it| it.get().as_bytes()).collect()),
-        Err(error) => error,
-    };
-    if std::str::from_utf8(array).is_ok() {
-        return Err(error);
-    }
-    // The same with other characters in their places.
-    let mut text = String::with_capacity(array.len());
-    for chunk in array.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|_| '?'));
-    }
-    let start = text.as_ptr() as usize;
-    let members: Vec<&RawValue> = serde_json::from_str(&text)?;
-    let original = |member: &RawValue| {
-        let at = member.get().as_ptr() as usize - start;
-        array.get(at..at + member.get().len()).unwrap_or_default()
-    };
-    Ok(members.into_iter().map(original).collect())
 }
 
 /// An event of a batch: its fields next to `type`, or in `data` as over a WebSocket.

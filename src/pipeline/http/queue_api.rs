@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use bklit_net::timeout::within;
 use bklit_wire::backend::Change;
 use bklit_wire::debug_log::Stage;
-use bklit_wire::event::{InvalidEvent, parse_naming_field};
+use bklit_wire::event::parse_naming_field;
 use bklit_wire::pause::PauseRequest;
 use bklit_wire::queue::{
     ChangeError, Changed, Chosen, EditRequest, Edited, MAX_EDIT_BYTES, MAX_PAGE,
@@ -24,6 +24,7 @@ use super::body::Expected;
 use super::refusal::Refusal;
 use super::response::{self, ResponseBody};
 use super::{Peer, body};
+use crate::intake::named;
 use crate::queue::api::EDITED;
 use crate::queue::{QueueError, api, changes};
 use crate::server::access::query;
@@ -104,9 +105,9 @@ pub async fn edit(
 /// Parses a body that must be an object like `example`.
 fn object<T: DeserializeOwned>(bytes: &[u8], example: &str) -> Result<T, Refusal> {
     parse_naming_field(bytes, "").map_err(|error| {
-        let InvalidEvent { field, message } = error;
-        let at = if field == "(event)" { String::new() } else { format!("{field}: ") };
-        Refusal::field("body", format!("must be {example}: {at}{message}"))
+        let problem = named(error).to_string();
+        let problem = problem.strip_prefix("body: ").unwrap_or(&problem);
+        Refusal::field("body", format!("must be {example}: {problem}"))
     })
 }
 

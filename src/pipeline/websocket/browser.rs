@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::Error;
 
 use super::disconnect_grace::{Left, brief};
 use super::handshake::Kind;
-use super::message::{self, FromBrowser, ToClient};
+use super::message::{self, FromBrowser, RETRY_AFTER, ToClient};
 use super::sessions::Member;
 use super::socket::{AGAIN, AWAY, POLICY, Received, Socket};
 use super::{Guest, server};
@@ -26,8 +26,6 @@ use bklit_wire::time::UtcMillis;
 
 const NO_KEY: &str = "no API key: send {\"type\":\"auth\",\"apiKey\":\"bk_live_…\"} first, or apiKey \
                       with each message";
-/// Seconds after which to try again where no limit says more, as over HTTP.
-const RETRY_AFTER: u64 = 2;
 /// Why a socket is closed to make room for another.
 const FULL: &str = "too many connections without an API key; try again later";
 
@@ -219,10 +217,7 @@ impl Browser {
             Err(why) => Err(why.into()),
         };
         let problem = match done {
-            Ok(Some(reply)) => {
-                self.send(reply).await?;
-                return Ok(true);
-            }
+            Ok(Some(reply)) => return self.send(reply).await.map(|()| true),
             Ok(None) => return Ok(true),
             Err(problem) => problem,
         };

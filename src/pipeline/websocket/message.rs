@@ -10,6 +10,8 @@ use bklit_wire::event::{EventKind, parse_naming_field};
 use bklit_wire::object::Object;
 use bklit_wire::time::UtcMillis;
 
+/// Seconds after which to try again where no limit says more, as over HTTP.
+pub const RETRY_AFTER: u64 = 2;
 /// The longest message type that is quoted, in characters.
 const MAX_TYPE: usize = 40;
 
