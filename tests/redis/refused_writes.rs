@@ -91,6 +91,7 @@ struct World {
     held: Claim,
     /// The ids of the failed `f0` and the waiting `w1`.
     failed: String,
+    failed_body: String,
     waiting: String,
     /// Keys that were renamed.
     aside: Vec<String>,
@@ -145,10 +146,11 @@ impl World {
         queue.push(item("w0")).await.unwrap();
         let waiting = if operation == ClaimMany { 150 } else { 5 };
         put(&names("w", waiting)[1..]).await;
-        let failed = queue.failed(None, 2).await.unwrap().items[1].id.clone();
+        let failed = queue.failed(None, 2).await.unwrap().items.remove(1);
         let second = queue.waiting(Order::OldestFirst, None, 2).await.unwrap().items.remove(1);
         assert_eq!(id_of(&second.body), "w1");
-        Self { admin, queue, held, failed, waiting: second.id, aside: Vec::new() }
+        let (failed, failed_body) = (failed.id, failed.body);
+        Self { admin, queue, held, failed, failed_body, waiting: second.id, aside: Vec::new() }
     }
 
     async fn run(&self, operation: Operation) -> Result<(), QueueError> {
@@ -179,7 +181,7 @@ impl World {
             }
             Retry => queue.retry_failed(std::slice::from_ref(&self.failed)).await.map(one),
             RetryEdited => {
-                let body = event("f0").to_json().replace("\"pageview\"", "  \"pageview\"");
+                let body = self.failed_body.replace("\"pageview\"", "  \"pageview\"");
                 let edit = Edit { id: self.failed.clone(), body };
                 queue.retry_edited(&[edit]).await.map(|edited| one(edited.changed))
             }

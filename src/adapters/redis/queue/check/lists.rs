@@ -88,7 +88,7 @@ const READ: &str = "
             end
         end
     end
-    return {redis.call('LLEN', KEYS[1])}";
+    return {redis.call('LLEN', KEYS[1]), ''}";
 
 /// What the queue's scripts run on its list.
 const COMMANDS: [&str; 2] = ["LPUSH", "LRANGE"];
@@ -112,9 +112,9 @@ pub(super) async fn counts(
         Ok(Err(Diagnostic::problem(what, advice)))
     };
     let script = cmd("EVAL").arg(READ).arg(1).arg(queue).arg(&COMMANDS).take();
-    let depth = match optional::<(u64, Option<String>)>(connection, &script).await? {
-        Ok((depth, None)) => depth,
-        Ok((_, Some(command))) => {
+    let depth = match optional::<(u64, String)>(connection, &script).await? {
+        Ok((depth, command)) if command.is_empty() => depth,
+        Ok((_, command)) => {
             return cannot_be_used(format!("NOPERM: the user may not run {command} on it"));
         }
         Err(reason) => return cannot_be_used(reason),
