@@ -88,7 +88,7 @@ const READ: &str = "
             end
         end
     end
-    return {redis.call('LLEN', KEYS[1])}";
+    return {redis.call('LLEN', KEYS[1]), false}";
 
 /// What the queue's scripts run on its list.
 const COMMANDS: [&str; 2] = ["LPUSH", "LRANGE"];
