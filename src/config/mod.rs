@@ -23,6 +23,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use bklit_wire::diagnostic::Diagnostic;
 use bklit_wire::setting::Sensitive;
+use bklit_wire::suggestion::did_you_mean;
 use environment::Variable;
 
 pub use check::is_redis;
@@ -204,7 +205,14 @@ fn describe(error: &figment::Error) -> String {
     let lines = error.clone().into_iter().map(|error| {
         let source = error.metadata.as_ref().map_or_else(|| "the settings".to_owned(), source_of);
         let key = error.path.join(".");
-        let kind = without_excerpts(&error.kind.to_string());
+        let kind = match &error.kind {
+            figment::error::Kind::UnknownField(field, known) => {
+                let meant = did_you_mean(field, known.iter().copied());
+                let end = if meant.is_empty() { ";" } else { "" };
+                format!("unknown setting `{field}`{meant}{end} known: {}", known.join(", "))
+            }
+            kind => without_excerpts(&kind.to_string()),
+        };
         if key.is_empty() {
             format!("{source}: {kind}")
         } else {
