@@ -76,6 +76,8 @@ impl DaemonAlerts {
             store_failure: failure("store", gauges.store_health),
             queue_failure: failure("queue", gauges.queue_health),
             spooled: gauges.queue.map_or(0, |queue| queue.spooled),
+            // Only a console knows of other processes.
+            no_worker: None,
         };
         for (state, alert) in self.monitor.changes(second, &reading) {
             let kind = alert.kind.as_str();

@@ -46,6 +46,7 @@ fn reading(model: &Model) -> Reading {
         store_failure: store,
         queue_failure: queue,
         spooled: summary.queue.map_or(0, |queue| queue.spooled),
+        no_worker: summary.no_worker.filter(|_| !model.is_blind()),
     }
 }
 

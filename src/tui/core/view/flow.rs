@@ -12,6 +12,7 @@ use crate::state::State;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::gauges::Health;
 use bklit_wire::pause::Pause;
+use bklit_wire::time::UtcMillis;
 use bklit_wire::{reason, text};
 
 /// The places of the parts in the summary's health and failures.
@@ -139,7 +140,7 @@ fn node(model: &Model, stage: Stage, has_table: bool) -> Node {
     let mut facts = match stage {
         Stage::Ingestion => ingestion(figures, summary),
         Stage::Queue => queue(model, summary),
-        Stage::Worker => worker(summary),
+        Stage::Worker => worker(model, summary),
         Stage::Clickhouse => failing(summary, STORE),
         Stage::Pubsub | Stage::Websocket => Vec::new(),
     };
@@ -191,7 +192,9 @@ pub(super) fn trouble(model: &Model) -> Vec<String> {
             }
         }
     }
-    if let Some(seconds) = summary.stalled {
+    if let Some(missing) = no_worker(model, summary) {
+        wrong.push(missing);
+    } else if let Some(seconds) = summary.stalled {
         wrong.push(format!("{} {}", model.stage_name(Stage::Worker), stalled(seconds)));
     }
     if refused(summary) > State::Normal {
@@ -207,6 +210,12 @@ fn refused(summary: &Summary) -> State {
 
 fn stalled(seconds: u64) -> String {
     format!("stalled {}", format::micros(seconds as f64 * 1e6))
+}
+
+/// That no process stores events, and since when.
+fn no_worker(model: &Model, summary: &Summary) -> Option<String> {
+    let since = UtcMillis::from_epoch_millis(summary.no_worker?.saturating_mul(1_000));
+    Some(format!("no worker since {}", model.time_of_day(since)))
 }
 
 fn idle(figures: &StageFigures) -> State {
@@ -259,10 +268,12 @@ fn paused(pause: Option<&Pause>) -> Option<(String, State)> {
     Some((text::safe(&text).into_owned(), State::Critical))
 }
 
-fn worker(summary: &Summary) -> Vec<(String, State)> {
+fn worker(model: &Model, summary: &Summary) -> Vec<(String, State)> {
     let mut facts = Vec::from_iter(paused(summary.paused.workers.as_ref()));
     facts.extend(failing(summary, WORKER));
-    if let Some(seconds) = summary.stalled {
+    if let Some(missing) = no_worker(model, summary) {
+        facts.insert(0, (missing, State::Critical));
+    } else if let Some(seconds) = summary.stalled {
         facts.insert(0, (stalled(seconds), State::Critical));
     }
     if let Some(lapsed) = summary.queue.and_then(|queue| queue.lapsed).filter(|&n| n > 0) {
