@@ -3,14 +3,17 @@
 //! which runs the user's command.
 //!
 //! - `command`: runs the user's command on an alert
+//! - `conditions`: conditions of a second's measurements alone
 //! - `settings`: when to raise alerts
 
 pub mod command;
+mod conditions;
 mod settings;
 
 use std::collections::VecDeque;
 
 use bklit_wire::numbers::{grouped as count, micros, plural};
+use conditions::Found;
 pub use settings::AlertSettings;
 
 /// Seconds for which a condition must hold before an alert is raised.
@@ -37,19 +40,22 @@ pub enum Kind {
     Queue,
     /// Too large a part of the events is refused.
     Refused,
+    /// Events wait, and no process stores them.
+    NoWorker,
     /// A line matched an alert's filter.
     Lines,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::QueueDepth,
         Self::ErrorRate,
         Self::NoEvents,
         Self::Store,
         Self::Queue,
         Self::Refused,
+        Self::NoWorker,
         Self::Lines,
     ];
 
@@ -65,6 +71,7 @@ impl Kind {
             Self::Store => "store",
             Self::Queue => "queue",
             Self::Refused => "refused",
+            Self::NoWorker => "no-worker",
             Self::Lines => "lines",
         }
     }
@@ -121,6 +128,8 @@ pub struct Reading {
     pub refused: Option<String>,
     /// What the errors of the last minute say.
     pub errors: Option<String>,
+    /// Since when no process stores events although some wait or arrive, in seconds since the epoch.
+    pub no_worker: Option<i64>,
 }
 
 /// What has become of an alert.
@@ -251,16 +260,20 @@ impl Monitor {
             self.depth(reading),
             self.error_rate(reading.errors.as_deref()),
             self.silence(),
-            store(reading.store_failure.as_deref()),
-            queue(reading.queue_failure.as_deref(), reading.spooled),
+            conditions::store(reading.store_failure.as_deref()),
+            conditions::queue(reading.queue_failure.as_deref(), reading.spooled),
             self.refusals(reading.refused.as_deref()),
+            conditions::no_worker(reading),
         ];
         let mut changes = Vec::new();
         let latches = self.latches.iter_mut().zip(&mut self.last).zip(&mut self.now);
         for (((latch, last), now), found) in latches.zip(found) {
             let change = latch.take(second, found.exceeded, found.normal);
             let Found { kind, value, limit, message, exceeded, .. } = found;
-            let alert = Alert { kind, value, limit, message, since: latch.since };
+            // A worker is missed only once events wait.
+            let since = reading.no_worker.filter(|_| kind == Kind::NoWorker);
+            let since = since.unwrap_or(latch.since);
+            let alert = Alert { kind, value, limit, message, since };
             *now = exceeded.then(|| alert.clone());
             match change {
                 Some(State::Raised) => {
@@ -358,44 +371,6 @@ impl Monitor {
         let message = format!("no event accepted for {}", micros(value as f64 * 1e6));
         Found { kind: Kind::NoEvents, exceeded, normal: !exceeded, value, limit, message }
     }
-}
-
-fn store(failure: Option<&str>) -> Found {
-    failing(Kind::Store, failure, "store", "; events wait in the queue")
-}
-
-fn queue(failure: Option<&str>, spooled: u64) -> Found {
-    let effect = match spooled {
-        0 => String::new(),
-        spooled => format!("; {} in the spool", plural(spooled, "event")),
-    };
-    failing(Kind::Queue, failure, "queue", &effect)
-}
-
-fn failing(kind: Kind, failure: Option<&str>, part: &str, effect: &str) -> Found {
-    let what = match failure {
-        None | Some("") => format!("{part}: failing"),
-        // Such as `store.db is locked`.
-        Some(reason) if reason.starts_with(part) => reason.to_owned(),
-        Some(reason) => format!("{part}: {reason}"),
-    };
-    Found {
-        kind,
-        exceeded: failure.is_some(),
-        normal: failure.is_none(),
-        value: u64::from(failure.is_some()),
-        limit: 0,
-        message: format!("{what}{effect}"),
-    }
-}
-
-struct Found {
-    kind: Kind,
-    exceeded: bool,
-    normal: bool,
-    value: u64,
-    limit: u64,
-    message: String,
 }
 
 #[cfg(test)]

@@ -190,3 +190,19 @@ fn many_refused_events_raise_an_alert_and_a_few_do_not() {
     monitor.answered(0, 1_000);
     assert!((1..9).all(|second| monitor.tick(second, &Reading::default()).is_empty()));
 }
+
+#[test]
+fn a_missing_worker_is_missed_since_its_last_sign_of_life() {
+    let mut monitor = monitor(AlertSettings::default());
+    let missing = |depth| Reading { no_worker: Some(90), ..reading(depth) };
+    assert!(monitor.tick(100, &missing(7)).is_empty());
+    let alerts = monitor.tick(101, &missing(7));
+    let [alert] = alerts.as_slice() else { panic!("{alerts:?}") };
+    assert_eq!((alert.kind, alert.value, alert.since), (Kind::NoWorker, 7, 90));
+    assert_eq!(alert.message, "no worker; 7 events wait");
+    monitor.tick(102, &missing(1));
+    let Condition::Holds(alert) = monitor.condition(Kind::NoWorker) else { panic!() };
+    assert_eq!(alert.message, "no worker; 1 event waits");
+    (103..120).for_each(|second| assert!(monitor.tick(second, &reading(0)).is_empty()));
+    assert_eq!(monitor.condition(Kind::NoWorker), Condition::Ended);
+}

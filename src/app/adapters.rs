@@ -273,6 +273,17 @@ pub(super) fn tokens(settings: &Settings) -> Result<Arc<dyn TokenStore>> {
     Ok(Arc::new(SqliteTokenStore::open(&settings.data_dir.join(TOKEN_FILE))?))
 }
 
+/// Checks that there are tokens to list or revoke: a mistyped data dir must not be created.
+///
+/// # Errors
+/// When the data dir has none.
+pub(super) fn require_tokens(settings: &Settings) -> Result<()> {
+    if settings.redis_url.is_none() {
+        data_dir::existing(&settings.data_dir, TOKEN_FILE)?;
+    }
+    Ok(())
+}
+
 /// All tokens, if any store has them already: nothing is created.
 pub(super) fn existing_tokens(settings: &Settings) -> Result<Option<Arc<dyn TokenStore>>> {
     let file = settings.data_dir.join(TOKEN_FILE);

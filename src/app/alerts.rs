@@ -81,6 +81,8 @@ impl DaemonAlerts {
             spooled: gauges.queue.map_or(0, |queue| queue.spooled),
             refused: recent.and_then(|recent| last(&recent.last_error)),
             errors: recent.and_then(|recent| last(&recent.last_store_error)),
+            // Only a console knows of other processes.
+            no_worker: None,
         };
         for (state, alert) in self.monitor.changes(second, &reading) {
             let kind = alert.kind.as_str();

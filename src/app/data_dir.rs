@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use color_eyre::eyre::{Result, WrapErr, bail, eyre};
 
+use crate::config::Settings;
+
 use super::adapters::{QUEUE_FILE, STORE_FILE};
 pub use crate::client::ADDRESS_FILE;
 
@@ -123,6 +125,22 @@ pub fn create(path: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).wrap_err_with(|| {
         format!("cannot create the data dir {}; choose another with --data-dir", path.display())
     })
+}
+
+/// Checks that a data dir other than the default one exists, for a command that only reads: a
+/// mistyped path must not become a directory.
+///
+/// # Errors
+/// When it does not exist.
+pub(super) fn require_if_chosen(path: &Path) -> Result<()> {
+    if path.is_dir() || path == Settings::default().data_dir {
+        return Ok(());
+    }
+    bail!(
+        "the data dir {} does not exist; correct --data-dir, leave it out for the default one, or \
+         create the directory",
+        path.display()
+    )
 }
 
 /// What a store file without a queue file means.

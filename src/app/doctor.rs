@@ -268,13 +268,25 @@ fn check_address(
     file: &str,
     taken: impl Fn(String) -> Diagnostic,
 ) -> Diagnostic {
+    // It may have been started with another address than the default one, or any port.
+    let is_open = listen.port() == 0
+        || listen == Settings::default().listen
+        || (listen == WebSocketSettings::DEFAULT_LISTEN && settings.websocket.listen.is_none());
+    if is_open
+        && let Some(process) = files::running(&settings.data_dir)
+        && let Some(address) = announced(settings, file)
+    {
+        return listens(process, address);
+    }
     match TcpListener::bind(listen) {
         Ok(_) => Diagnostic::good(format!("{listen} is free to listen on")),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             match files::running(&settings.data_dir) {
-                Some(process) if is_announced(settings, file, listen) => Diagnostic::good(format!(
-                    "process {process} of this data dir listens on {listen}"
-                )),
+                Some(process)
+                    if announced(settings, file).is_some_and(|at| at.port() == listen.port()) =>
+                {
+                    listens(process, listen)
+                }
                 _ => taken(format!("another process listens on {listen}")),
             }
         }
@@ -282,7 +294,11 @@ fn check_address(
     }
 }
 
-fn is_announced(settings: &Settings, file: &str, listen: SocketAddr) -> bool {
-    let text = std::fs::read_to_string(settings.data_dir.join(file)).unwrap_or_default();
-    text.trim().parse().is_ok_and(|address: SocketAddr| address.port() == listen.port())
+fn listens(process: u32, address: SocketAddr) -> Diagnostic {
+    Diagnostic::good(format!("process {process} of this data dir listens on {address}"))
+}
+
+/// The address that the process of this data dir has published.
+fn announced(settings: &Settings, file: &str) -> Option<SocketAddr> {
+    std::fs::read_to_string(settings.data_dir.join(file)).ok()?.trim().parse().ok()
 }

@@ -48,7 +48,7 @@ pub(super) async fn publish(
             biased;
             () = stop.cancelled() => {
                 // What was counted since the last second.
-                history.add(&log.publish_gauges(), &log.metrics().take_projects());
+                history.add(&log.publish_last_gauges(), &log.metrics().take_projects());
                 return Ok(());
             }
             _ = ticks.tick() => {}

@@ -39,7 +39,9 @@ use color_eyre::eyre::{Result, WrapErr, bail};
 use rustix::fs::Mode;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{AttachArgs, Cli, Command, DaemonArgs, LogsArgs, QueueArgs, QueueCommand};
+use crate::cli::{
+    AttachArgs, Cli, Command, DaemonArgs, LogsArgs, QueueArgs, QueueCommand, TokenCommand,
+};
 use crate::commands;
 use crate::commands::attach::Watched;
 use crate::commands::logs::{Followed, Wanted};
@@ -99,6 +101,9 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
     match command {
         None => return run_pipeline(settings).await,
         Some(Command::Token(args)) => {
+            if !matches!(args.command, TokenCommand::Create { .. }) {
+                adapters::require_tokens(settings)?;
+            }
             commands::token::run(&args, settings, &*adapters::tokens(settings)?).await?;
         }
         Some(Command::Sql(args)) => {
@@ -118,6 +123,7 @@ async fn dispatch(command: Option<Command>, settings: &Settings) -> Result<ExitC
         Some(Command::Simulate(args)) => commands::simulate::run(&args, settings).await?,
         Some(Command::Attach(args)) => attach(&args, settings).await?,
         Some(Command::Replay(args)) => {
+            data_dir::require_if_chosen(&settings.data_dir)?;
             log_to_file(settings)?;
             let shutdown = CancellationToken::new();
             watch_signals(shutdown.clone(), false, exit_at_once)?;
@@ -151,6 +157,7 @@ fn needs_servers(command: &Command) -> bool {
 }
 
 async fn attach(args: &AttachArgs, settings: &Settings) -> Result<()> {
+    data_dir::require_if_chosen(&settings.data_dir)?;
     log_to_file(settings)?;
     let shutdown = CancellationToken::new();
     watch_signals(shutdown.clone(), false, exit_at_once)?;
@@ -293,7 +300,7 @@ async fn run_console(
     let mut options = commands::console_options(source, settings);
     options.stops_pipeline = true;
     if settings.roles.has(Role::Ingestion) {
-        options.curl = curl_line(settings, pipeline, data_dir).await;
+        options.curl = Some(curl_line(settings, pipeline, data_dir).await);
     }
     let lines = Source::Bus(pipeline.debug_bus().subscribe_after(settings.debug_history));
     match bklit_console::run(options, lines, Some(pipeline.backend()), shutdown).await? {
@@ -303,26 +310,29 @@ async fn run_console(
     Ok(())
 }
 
-/// The name of this pipeline in the console and in alerts.
+/// The name of this pipeline in the console and in alerts: where it listens, and its servers.
 fn source(settings: &Settings, address: SocketAddr) -> String {
-    format!("{} {address}", servers(settings))
-}
-
-/// The servers that the pipeline uses.
-fn servers(settings: &Settings) -> &'static str {
-    match (&settings.redis_url, &settings.clickhouse_url) {
-        (None, None) => "embedded",
-        (Some(_), None) => "Redis",
-        (None, Some(_)) => "ClickHouse",
-        (Some(_), Some(_)) => "Redis+ClickHouse",
+    match servers::named(settings).as_str() {
+        "" => format!("embedded {address}"),
+        servers => format!("{address} ({servers})"),
     }
 }
 
-/// A request that works as pasted, while the token from the first start is valid.
-async fn curl_line(settings: &Settings, pipeline: &Pipeline, data_dir: &DataDir) -> Option<String> {
-    let secret = auth::default_token(data_dir.path())?;
-    let token = pipeline.tokens().find(&secret.hash()).await.ok().flatten()?;
-    let project = token.projects.first()?;
+/// A request that works as pasted, while the token from the first start is valid; without it, one
+/// that takes the token from the shell's environment.
+async fn curl_line(settings: &Settings, pipeline: &Pipeline, data_dir: &DataDir) -> String {
+    let first = async {
+        let secret = auth::default_token(data_dir.path())?;
+        let token = pipeline.tokens().find(&secret.hash()).await.ok().flatten()?;
+        Some((secret.expose().to_owned(), token.projects.first()?.clone()))
+    };
+    let (header, project) = match first.await {
+        Some((secret, project)) => (format!("'Authorization: Bearer {secret}'"), project),
+        None => {
+            let variable = crate::client::TOKEN_VARIABLE;
+            (format!("'Authorization: Bearer '${variable}"), "default".to_owned())
+        }
+    };
     let address = pipeline.address();
     let host = if address.ip().is_unspecified() {
         format!("localhost:{}", address.port())
@@ -331,9 +341,8 @@ async fn curl_line(settings: &Settings, pipeline: &Pipeline, data_dir: &DataDir)
     };
     let body = serde_json::json!({ "url": "https://example.com/hello", "projectId": project });
     let (curl, scheme) = (commands::curl(settings), settings.http_scheme());
-    Some(format!(
-        "{curl} -X POST {scheme}://{host}/track -H 'Authorization: Bearer {}' \
-         -H 'Content-Type: application/json' -d '{body}'",
-        secret.expose()
-    ))
+    format!(
+        "{curl} -X POST {scheme}://{host}/track -H {header} \
+         -H 'Content-Type: application/json' -d '{body}'"
+    )
 }

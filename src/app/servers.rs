@@ -41,6 +41,15 @@ impl Servers {
     }
 }
 
+/// The servers that a pipeline uses, with their addresses: `Redis 10.0.0.7:6379`.
+pub(super) fn named(settings: &Settings) -> String {
+    let redis =
+        settings.redis_url.as_ref().map(|url| format!("Redis {}", place(url, Some(REDIS_PORT))));
+    let clickhouse =
+        settings.clickhouse_url.as_ref().map(|url| format!("ClickHouse {}", place(url, None)));
+    redis.into_iter().chain(clickhouse).collect::<Vec<_>>().join(", ")
+}
+
 /// Hosts, ports and path: of a Redis, its database or socket, or the name that Sentinels know.
 fn place(url: &Sensitive, port: Option<u16>) -> String {
     let text = url.expose();

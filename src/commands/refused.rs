@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use color_eyre::Result;
-use color_eyre::eyre::{bail, eyre};
+use color_eyre::eyre::{Report, bail, eyre};
 use serde_json::value::RawValue;
 use url::Url;
 
@@ -12,7 +12,7 @@ use crate::cli::{RefusedArgs, RefusedCommand, SourceArgs};
 use crate::client;
 use crate::config::Settings;
 use bklit_pipeline::intake::without_skew;
-use bklit_remote::backend::RemoteBackend;
+use bklit_remote::backend::{RemoteBackend, UNREACHABLE};
 use bklit_wire::json::{Fields, object, repaired};
 use bklit_wire::refused::{REMOVED, RefusedEvent, RefusedGroup};
 use bklit_wire::table::Table;
@@ -31,7 +31,7 @@ pub async fn run(args: &RefusedArgs, settings: &Settings) -> Result<ExitCode> {
         RefusedCommand::List { source, project, json } => {
             let (_, backend) = connect(source, settings)?;
             let query: Vec<_> = project.iter().map(|project| ("project", &**project)).collect();
-            let view = backend.refused(&query).await.map_err(|error| eyre!(error))?;
+            let view = backend.refused(&query).await.map_err(explained)?;
             print(&match json {
                 true => lines(&view.groups)?,
                 false => format!(
@@ -63,8 +63,19 @@ fn connect(source: &SourceArgs, settings: &Settings) -> Result<(String, RemoteBa
     Ok((base, backend.map_err(|error| eyre!(error))?))
 }
 
+/// An error of the backend, with what to do if no pipeline answers.
+fn explained(error: String) -> Report {
+    if error.starts_with(UNREACHABLE) {
+        return eyre!(
+            "{error}; start bklit-tui there, or give the URL of a running pipeline with --url or its \
+             data dir with --data-dir"
+        );
+    }
+    eyre!(error)
+}
+
 async fn find(backend: &RemoteBackend, id: u64) -> Result<RefusedEvent> {
-    let view = backend.refused(&[("id", &id.to_string())]).await.map_err(|error| eyre!(error))?;
+    let view = backend.refused(&[("id", &id.to_string())]).await.map_err(explained)?;
     let event = view.recent.into_iter().next();
     event.ok_or_else(|| eyre!("no refused event {id}; it may have been dropped"))
 }

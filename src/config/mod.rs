@@ -23,6 +23,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use bklit_wire::diagnostic::Diagnostic;
 use bklit_wire::setting::Sensitive;
+use bklit_wire::suggestion::did_you_mean;
 use environment::Variable;
 
 pub use check::is_redis;
@@ -210,8 +211,15 @@ fn describe(error: &figment::Error) -> String {
     let lines = error.clone().into_iter().map(|error| {
         let source = error.metadata.as_ref().map_or_else(|| "the settings".to_owned(), source_of);
         let key = error.path.join(".");
-        // Lists of names are quoted twice.
-        let kind = without_excerpts(&error.kind.to_string()).replace("``", "`");
+        let kind = match &error.kind {
+            figment::error::Kind::UnknownField(field, known) => {
+                let meant = did_you_mean(field, known.iter().copied());
+                let end = if meant.is_empty() { ";" } else { "" };
+                format!("unknown setting `{field}`{meant}{end} known: {}", known.join(", "))
+            }
+            // Lists of names are quoted twice.
+            kind => without_excerpts(&kind.to_string()).replace("``", "`"),
+        };
         if key.is_empty() {
             format!("{source}: {kind}")
         } else {

@@ -28,6 +28,7 @@ pub struct Settings {
     /// Directory of queue, store, tokens and logs.
     pub data_dir: PathBuf,
     /// Address of the HTTP server.
+    #[serde(deserialize_with = "setting::address")]
     pub listen: SocketAddr,
     /// Run the pipeline without the console.
     #[serde(deserialize_with = "setting::boolean")]

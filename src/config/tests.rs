@@ -369,3 +369,44 @@ fn parameters_of_a_redis_url_that_mean_nothing_are_reported() {
         assert_eq!(notes(url), [""; 0], "{url}");
     }
 }
+
+#[test]
+fn an_unknown_setting_names_the_nearest_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bklit.toml");
+    let load = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        Settings::load(Some(&file), &Environment::default(), &[]).map_err(|error| error.to_string())
+    };
+    for (text, expected) in [
+        ("[console]\nthem = 'dark'", "unknown setting `them`; did you mean theme? known: "),
+        ("lisen = '127.0.0.1:1'", "unknown setting `lisen`; did you mean listen? known: "),
+        ("[queue]\nnothing_like_it = 1", "unknown setting `nothing_like_it`; known: "),
+    ] {
+        let error = load(text).unwrap_err();
+        assert!(error.contains(expected) && error.contains("bklit.toml"), "{error}");
+    }
+}
+
+#[test]
+fn an_address_may_be_a_port_for_this_machine_only() {
+    let load = |key: &'static str, value: &str| {
+        let flag = Override { key, source: "--listen".to_owned(), value: value.to_owned() };
+        Settings::load(None, &Environment::default(), &[flag]).map_err(|error| error.to_string())
+    };
+    let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    assert_eq!(load("listen", "4101").unwrap().listen, local(4101));
+    assert_eq!(load("listen", "0.0.0.0:4101").unwrap().listen, "0.0.0.0:4101".parse().unwrap());
+    assert_eq!(load("websocket.listen", "4102").unwrap().websocket.listen, Some(local(4102)));
+    for (key, value) in [("listen", "localhost:1"), ("listen", "99999"), ("websocket.listen", "x")]
+    {
+        let error = load(key, value).unwrap_err();
+        assert!(error.contains(&format!("`{value}` is not an address")), "{error}");
+        assert!(error.contains("IP:PORT, such as 127.0.0.1:3001"), "{error}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bklit.toml");
+    std::fs::write(&file, "listen = 4103").unwrap();
+    let loaded = Settings::load(Some(&file), &Environment::default(), &[]).unwrap();
+    assert_eq!(loaded.listen, local(4103));
+}

@@ -346,6 +346,7 @@ impl Metrics {
             interval_ms: since.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
             sampling: 1,
             lines_sampled_out: 0,
+            stopping: false,
             accepted,
             refused: self.refused.swap(0, Relaxed),
             throttled: self.throttled.swap(0, Relaxed),

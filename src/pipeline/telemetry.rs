@@ -99,6 +99,15 @@ impl Telemetry {
     /// Ends a second: adapts the sampling, publishes the gauges and, if lines were left out, a line
     /// about that. Returns the gauges.
     pub fn publish_gauges(&self) -> Arc<Gauges> {
+        self.publish_second(false)
+    }
+
+    /// Like [`Telemetry::publish_gauges`], and says that the process stops.
+    pub fn publish_last_gauges(&self) -> Arc<Gauges> {
+        self.publish_second(true)
+    }
+
+    fn publish_second(&self, stopping: bool) -> Arc<Gauges> {
         let window = self.sampler.next_window(self.bus.is_watched());
         let errors = self.errors_logged.swap(0, Relaxed);
         if errors > MAX_ERRORS_LOGGED {
@@ -110,6 +119,7 @@ impl Telemetry {
         let gauges = Arc::new(Gauges {
             sampling: window.sampling,
             lines_sampled_out: window.sampled_out,
+            stopping,
             ..self.metrics.take_gauges()
         });
         self.metrics.lines_sampled_out(window.sampled_out);

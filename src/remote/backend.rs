@@ -153,7 +153,8 @@ impl RemoteBackend {
             request = request.header(AUTHORIZATION, authorization);
         }
         let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
-        let response = self.client.request(request).await.map_err(|error| cause(&error))?;
+        let unreachable = |error| format!("{UNREACHABLE} {}: {}", self.base, cause(&error));
+        let response = self.client.request(request).await.map_err(unreachable)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await;
         let body = body.map_err(|error| cause(&*error))?.to_bytes();
@@ -173,6 +174,9 @@ fn read<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Strin
 fn percent_encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
+
+/// The start of an error that names the address of a daemon that cannot be reached.
+pub const UNREACHABLE: &str = "cannot reach";
 
 /// Stops a query when it is dropped, unless the query has ended: the daemon does not notice that
 /// nobody waits for the response any more.

@@ -43,6 +43,9 @@ pub struct Gauges {
     pub sampling: u32,
     /// Lines left out by sampling.
     pub lines_sampled_out: u64,
+    /// Whether these are the last gauges of a process that stops as it was asked to.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stopping: bool,
     /// Events accepted.
     pub accepted: u64,
     /// Events refused.

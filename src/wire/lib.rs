@@ -26,6 +26,7 @@
 //! - `session_lookup`: the JSON of `GET /api/session`
 //! - `setting`: deserialises settings
 //! - `sql`: the JSON of `/api/sql…`, and results of queries as text
+//! - `suggestion`: what a mistyped name was probably meant to be
 //! - `table`: text tables for a terminal
 //! - `text`: untrusted text made safe for terminals
 //! - `time`: timestamps
@@ -57,6 +58,7 @@ pub mod session;
 pub mod session_lookup;
 pub mod setting;
 pub mod sql;
+pub mod suggestion;
 pub mod table;
 pub mod text;
 pub mod time;

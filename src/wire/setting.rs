@@ -1,6 +1,8 @@
 //! Deserialisation of settings: secrets, values that are text in the environment but typed in a
 //! file, and the report about an invalid one.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -87,6 +89,42 @@ impl std::fmt::Debug for Sensitive {
 enum BooleanOrText {
     Boolean(bool),
     Text(String),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PortOrText {
+    Port(u16),
+    Text(String),
+}
+
+/// Reads an address to listen on: an IP address with a port, or a port alone, for this machine
+/// only.
+///
+/// # Errors
+/// For anything else.
+pub fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = match PortOrText::deserialize(deserializer)? {
+        PortOrText::Port(port) => port.to_string(),
+        PortOrText::Text(text) => text,
+    };
+    let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    text.parse::<SocketAddr>().ok().or_else(|| text.parse().ok().map(local)).ok_or_else(|| {
+        D::Error::custom(format!(
+            "`{text}` is not an address to listen on; write IP:PORT, such as 127.0.0.1:3001 (this \
+             machine only) or 0.0.0.0:3001 (all its addresses), or a port alone for this machine only"
+        ))
+    })
+}
+
+/// Reads an address that may be absent, otherwise as [`address`].
+///
+/// # Errors
+/// As [`address`].
+pub fn optional_address<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    address(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]

@@ -1,5 +1,6 @@
 //! The subcommands and the daemon, run as the real program.
 
+mod addresses;
 mod completions;
 mod daemon;
 mod help;

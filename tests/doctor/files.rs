@@ -39,6 +39,20 @@ fn a_running_pipeline_is_recognised() {
     assert_found(&cli, "settings", "ok", "is free to listen on");
 }
 
+/// The daemon got its address from a flag that `doctor` does not know.
+#[test]
+fn a_running_pipeline_is_recognised_at_its_own_address() {
+    let daemon = Daemon::start();
+    let cli = Cli::on(&daemon.data_dir());
+    let process = daemon.pid().as_raw_nonzero();
+    for address in [daemon.addr, daemon.websocket_addr()] {
+        let listens = format!("process {process} of this data dir listens on {address}");
+        assert_found(&cli, "settings", "ok", &listens);
+    }
+    let (findings, _) = examined(&cli, &[]);
+    assert!(!findings.iter().any(|found| found[2].contains("is free")), "{findings:#?}");
+}
+
 #[test]
 fn damage_and_open_permissions_are_reported() {
     let mut daemon = Daemon::start();

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::client::{Client, request};
 use super::server::{Server, eventually};
+use crate::support::{Daemon, Stream};
 
 /// Reads a stream's events.
 struct Events {
@@ -248,4 +249,22 @@ async fn streams_are_bounded_and_end_with_the_server() {
     let bus = Arc::clone(&server.bus);
     server.stop().await;
     eventually("nobody listens any more", || !bus.has_subscribers()).await;
+}
+
+#[test]
+fn earlier_lines_come_before_the_line_about_the_connection() {
+    let daemon = Daemon::start();
+    let id = daemon.track("https://a.example/");
+    let mut stream = Stream::open(daemon.addr, "/api/debug-stream?history=100", &[]);
+    let mut before = String::new();
+    loop {
+        let data = stream.next_data().expect("the stream is open");
+        if data.contains("Debug stream connected") && !data.contains("\"streams\"") {
+            break;
+        }
+        before += &data;
+    }
+    assert!(before.contains(&id), "the history comes first: {before}");
+    // Nothing but its end follows.
+    assert_eq!(stream.next_data().as_deref(), Some("{}"));
 }

@@ -40,7 +40,8 @@ fn a_daemon_reports_a_failing_store_and_its_recovery() {
         daemon.track("https://a.example/");
         lines(&out).len() == 2
     });
-    let source = format!("ClickHouse {}", daemon.addr);
+    let source =
+        format!("{} (ClickHouse {})", daemon.addr, clickhouse.url().replace("http://", ""));
     let mut raised = lines(&out);
     raised.sort();
     let expected = ["queue-depth", "store"].map(|kind| format!("{kind} raised 1 {source}"));

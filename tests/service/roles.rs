@@ -89,3 +89,26 @@ fn a_console_without_ingestion_shows_what_there_is() {
     pty.send("q");
     assert_eq!(pty.wait_for_exit(), Ok(0));
 }
+
+/// The last figures of a process that stops say so; one that is killed is only silent.
+#[test]
+fn a_process_that_stops_takes_its_leave() {
+    let redis = RedisServer::start(Kind::Valkey, &[]);
+    let settings = format!("redis_url = '{}'", redis.url());
+    let start = |roles| Daemon::with_environment(&settings, &[("BKLIT_ROLES", roles)]);
+    let ingestion = start("ingestion");
+    let mut worker = start("worker");
+    let mut stream = ingestion.debug_stream();
+    let mut gauges = |wanted: &dyn Fn(&serde_json::Value) -> bool| loop {
+        let data = stream.next_data().expect("the stream is open");
+        let message: serde_json::Value = serde_json::from_str(&data).unwrap();
+        if message["about"]["roles"] == "worker" && wanted(&message) {
+            return message;
+        }
+    };
+    let process = gauges(&|_| true)["process"].clone();
+    worker.signal(rustix::process::Signal::TERM);
+    let last = gauges(&|message| message["stopping"] == true);
+    assert_eq!(last["process"], process);
+    assert!(worker.wait_exit(DEADLINE).success(), "{}", worker.stderr());
+}

@@ -1,6 +1,7 @@
 //! The console, by messages in and screens out, and as a program in a terminal.
 
 mod asking;
+mod connection;
 mod console;
 mod edits;
 mod feed;

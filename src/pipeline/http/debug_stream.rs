@@ -25,6 +25,7 @@ use crate::server::access::{authorize, query};
 use bklit_wire::debug_bus::{DebugMessage, DebugStream};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::text::safe_json;
+use bklit_wire::time::UtcMillis;
 
 /// Streams at once: every line is serialised once more for each.
 const MAX_STREAMS: usize = 64;
@@ -59,18 +60,21 @@ pub fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBody>, Re
     let follows = query(&head.uri, "follow").is_none_or(|text| text != "false");
     let guard = StreamGuard::new(peer, head, project.as_deref())?;
     let (chunks, receiver) = mpsc::channel(CHUNKS);
-    let mut first = BytesMut::new();
     let mut connected = DebugLog::new(Stage::Websocket, Level::Info, "Debug stream connected");
     connected.project_id.clone_from(&project);
-    write_message(&mut first, "", &connected);
+    let mut first = BytesMut::new();
     let bus = &peer.context.debug_bus;
-    let source: Box<dyn DebugStream> = if follows {
-        bus.subscribe_after(history)
-    } else {
-        first.clear();
-        bus.recall(history)
+    let source: Box<dyn DebugStream> =
+        if follows { bus.subscribe_after(history) } else { bus.recall(history) };
+    let connected = match (follows, history) {
+        (false, _) => None,
+        (true, 0) => {
+            write_message(&mut first, "", &connected);
+            None
+        }
+        (true, _) => Some(connected),
     };
-    let stream = Stream { source, chunks, guard, head: head.clone() };
+    let stream = Stream { source, chunks, guard, head: head.clone(), connected };
     peer.streams.spawn(stream.run(first));
     let body = ResponseBody::Stream(receiver);
     let mut response = response::no_store(response::with_body("text/event-stream", body));
@@ -85,6 +89,8 @@ struct Stream {
     guard: StreamGuard,
     /// The request's head, to check permission again.
     head: Parts,
+    /// The line to send between earlier lines and new ones.
+    connected: Option<DebugLog>,
 }
 
 impl Stream {
@@ -134,7 +140,7 @@ impl Stream {
         }
     }
 
-    fn write(&self, chunk: &mut BytesMut, message: &DebugMessage) {
+    fn write(&mut self, chunk: &mut BytesMut, message: &DebugMessage) {
         match message {
             DebugMessage::Log(log) => {
                 let wanted = &self.guard.project;
@@ -159,6 +165,10 @@ impl Stream {
                 write_message(chunk, "event: lost\n", &serde_json::json!({ "lost": lost }));
             }
             DebugMessage::HistoryEnd => {
+                if let Some(mut connected) = self.connected.take() {
+                    connected.timestamp = UtcMillis::now();
+                    write_message(chunk, "", &connected);
+                }
                 write_message(chunk, "event: history-end\n", &serde_json::json!({}));
             }
             // What this process observes is in its gauges.

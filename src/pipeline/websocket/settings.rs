@@ -10,7 +10,11 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct WebSocketSettings {
     /// Where to listen; by default at [`WebSocketSettings::DEFAULT_LISTEN`], if that is free.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "bklit_wire::setting::optional_address"
+    )]
     pub listen: Option<SocketAddr>,
     /// Origins whose pages may open dashboards without a token; by default, on this machine only,
     /// [`WebSocketSettings::DEFAULT_ORIGINS`].

@@ -144,7 +144,8 @@ impl Jobs {
 
     fn run_alert_command(&mut self, alert: &Alert, count: u64) {
         let Some(runner) = &mut self.alert_command else { return };
-        if self.options.alerts_run_elsewhere && alert.kind != Kind::Lines {
+        if self.options.alerts_run_elsewhere && !matches!(alert.kind, Kind::Lines | Kind::NoWorker)
+        {
             return;
         }
         let reports = self.reports.clone();

@@ -15,7 +15,7 @@ mod seconds;
 mod summary;
 mod usual;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hdrhistogram::Histogram;
@@ -26,6 +26,7 @@ use bklit_wire::time::UtcMillis;
 use lines::{LineCounter, StageLines};
 use percentiles::{latencies, p95_of, percentile};
 pub use processes::ProcessFigures;
+use processes::Processes;
 pub use summary::{PARTS, StageFigures, Summary};
 use usual::Usual;
 
@@ -33,14 +34,12 @@ use usual::Usual;
 pub const SECONDS: usize = 60;
 /// The number of seconds over which a rate is averaged.
 const RATE_SECONDS: i64 = 5;
-/// After this many seconds without figures a process counts as gone.
+/// After this many seconds without figures a queue that was observed without a process is unknown.
 const GONE_AFTER: i64 = 10;
 /// Figures older than this many seconds are no longer current.
 const FRESH: i64 = 3;
 /// After this many seconds without figures the console reports the silence.
 const SILENT_AFTER: u64 = 4;
-/// The most processes tracked separately; figures of others are added, but not their health.
-const MAX_PROCESSES: usize = 64;
 /// The most messages kept per second.
 const MAX_MESSAGES: usize = 256;
 
@@ -90,21 +89,13 @@ impl Second {
     }
 }
 
-#[derive(Debug)]
-struct Process {
-    heard: i64,
-    /// The second to which its last figures were assigned.
-    second: i64,
-    last: Arc<Gauges>,
-}
-
 /// Collects figures; [`Figures::summary`] returns the results.
 #[derive(Debug, Default)]
 pub struct Figures {
     now: i64,
     started: Option<i64>,
     seconds: VecDeque<Second>,
-    processes: HashMap<String, Process>,
+    processes: Processes,
     queue: Option<QueueGauges>,
     depths: VecDeque<(i64, u64)>,
     /// This second's lines of our processes.
@@ -127,15 +118,12 @@ impl Figures {
 
     /// The lowest alarm depth of the queue among the watched processes' settings.
     pub fn alarm_depth(&self) -> Option<u64> {
-        self.processes.values().filter_map(|process| process.last.alarm_depth).min()
+        self.processes.last().filter_map(|gauges| gauges.alarm_depth).min()
     }
 
-    /// The store to which the watched processes write, if it is the same for all.
+    /// The store to which the watched processes write, or wrote last, if it is the same for all.
     pub fn store(&self) -> Option<&str> {
-        let mut stores =
-            self.processes.values().filter_map(|process| process.last.store.as_deref());
-        let first = stores.next()?;
-        stores.all(|store| store == first).then_some(first)
+        self.processes.store()
     }
 
     /// The seconds since a process last published figures, if that is longer than normal. `None`
@@ -155,6 +143,13 @@ impl Figures {
                 .is_none_or(|started| self.now - started < FRESH && line.epoch_seconds() < started)
     }
 
+    /// How many seconds the figures cover: a minute, or less after the console was opened or the
+    /// connection was lost.
+    pub fn covered(&self) -> usize {
+        let since = self.started.max(self.processes.complete_since()).unwrap_or(self.now);
+        usize::try_from(self.now - since).unwrap_or(0).clamp(1, SECONDS)
+    }
+
     /// Advances the clock to a second since the epoch. Returns whether the figures changed.
     pub fn tick(&mut self, second: i64) -> bool {
         if second != self.now {
@@ -166,7 +161,7 @@ impl Figures {
         // Seconds in the future are from before the clock was set back.
         self.seconds.retain(|s| (oldest + 1..=self.now).contains(&s.at));
         self.depths.retain(|(at, _)| (oldest + 1..=self.now).contains(at));
-        self.processes.retain(|_, process| (self.now - process.heard).abs() <= GONE_AFTER);
+        self.processes.tick(self.now);
         self.summarise()
     }
 
@@ -215,19 +210,12 @@ impl Figures {
     pub fn gauges(&mut self, gauges: &Arc<Gauges>) -> bool {
         let now = self.now;
         self.reported = Some(now);
-        let known = self.processes.get(&gauges.process);
-        // A process publishes once a second, but not in step with this clock. Its messages are
-        // assigned to consecutive seconds; otherwise some would have none and others two.
-        let second = known.map_or(now, |p| (p.second + 1).clamp(now - 2, now));
-        if known.is_some() || self.processes.len() < MAX_PROCESSES {
-            let process = Process { heard: now, second, last: Arc::clone(gauges) };
-            self.processes.insert(gauges.process.clone(), process);
-        }
+        let second = self.processes.heard(gauges, now);
         if let Some(mut queue) = gauges.queue {
             if queue.lapsed.is_none() {
                 // An older process does not report it; another one on the same queue may.
-                let reported = self.processes.values().filter_map(|process| process.last.queue);
-                if let Some(other) = reported.into_iter().find(|other| other.lapsed.is_some()) {
+                let mut reported = self.processes.last().filter_map(|gauges| gauges.queue);
+                if let Some(other) = reported.find(|other| other.lapsed.is_some()) {
                     (queue.oldest_waiting_ms, queue.lapsed) =
                         (other.oldest_waiting_ms, other.lapsed);
                 }
@@ -255,7 +243,7 @@ impl Figures {
             self.queue = None;
         }
         self.summary.queue = self.queue;
-        self.summary.take_state(&self.processes.values().map(|process| &*process.last));
+        self.summary.take_state(&self.processes.last());
         before != state(&self.summary)
     }
 
@@ -282,7 +270,6 @@ impl Figures {
         if is_due {
             self.usual.take(recent);
         }
-        self.summary.stalled = self.stalled();
         let ingestion = Stage::Ingestion.index();
         self.summary.events_per_second = if self.processes.is_empty() {
             self.summary.stages[ingestion].rate
@@ -292,6 +279,8 @@ impl Figures {
                 total(accepted.chain([second.foreign[ingestion].count]))
             })
         };
+        self.summary.stalled = self.stalled();
+        self.summary.no_worker = self.no_worker();
         let gauges = self.seconds.iter().flat_map(|second| &second.gauges);
         self.summary.accepted = total(gauges.clone().map(|gauges| gauges.accepted));
         self.summary.refused = total(gauges.clone().map(|gauges| gauges.refused));

@@ -56,6 +56,7 @@ fn reading(model: &Model) -> Reading {
             key.level() == Level::Warn && key.stage() == Some(Stage::Ingestion)
         }),
         errors: mostly(model, |key| key.level() == Level::Error),
+        no_worker: summary.no_worker.filter(|_| !model.is_blind()),
     }
 }
 

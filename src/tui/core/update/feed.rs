@@ -51,6 +51,7 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
             }
             DebugMessage::Connected => {
                 model.hears_itself = false;
+                model.figures.cut(false);
                 if let Link::Down(reason) = std::mem::replace(&mut model.link, Link::Up) {
                     model.notify("connected again");
                     note_gap(model, &reason);
@@ -61,6 +62,7 @@ pub(super) fn take_in(model: &mut Model, messages: Vec<DebugMessage>) {
                 if model.cut.is_none() {
                     (model.cut, model.hears_itself) = (Some(model.now), false);
                 }
+                model.figures.cut(true);
                 model.link = Link::Down(bklit_wire::text::safe(&reason).into());
                 model.dirty = true;
             }

@@ -30,7 +30,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
             BannerState::Normal(_) => 1,
             BannerState::Ended(_) => 2,
         };
-        (state, !matches!(banner.alert.kind, Kind::Store | Kind::Queue))
+        (state, !matches!(banner.alert.kind, Kind::Store | Kind::Queue | Kind::NoWorker))
     });
     let holds = banners.iter().any(|banner| !matches!(banner.state, BannerState::Ended(_)));
     let badge = if holds { theme.alarm() } else { theme.badge() };

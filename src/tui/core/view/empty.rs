@@ -10,7 +10,11 @@ use crate::format;
 use crate::keymap::Action;
 use crate::model::filter::Condition;
 use crate::model::pane::{Pane, Visit};
-use crate::model::{Flow, Model};
+use crate::model::{Flow, Link, Model};
+use bklit_wire::text;
+
+/// Stands in a command for a token that is not known here.
+const TOKEN: &str = "$BKLIT_TOKEN";
 
 pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
@@ -64,8 +68,22 @@ fn said(model: &Model, pane: &Pane) -> Vec<String> {
             ),
         ];
     }
-    let hint = if model.options.curl.is_some() {
-        let copy = model.key(Action::CopyId);
+    if let Link::Down(reason) = &model.link
+        && model.is_blind()
+    {
+        let since = model.time_of_day(model.cut.unwrap_or(model.now));
+        let source = text::safe(&model.options.source);
+        return vec![
+            format!("No connection to {source} since {since}."),
+            format!("{reason}; retrying every few seconds."),
+        ];
+    }
+    let copy = model.key(Action::CopyId);
+    let hint = if model.options.curl.as_ref().is_some_and(|curl| curl.contains(TOKEN)) {
+        format!(
+            "Send one with a token, which bklit-tui token create prints ({copy} copies the command):"
+        )
+    } else if model.options.curl.is_some() {
         format!("Send one from another terminal ({copy} copies the command):")
     } else {
         "Each line appears here as the pipeline writes it.".to_owned()

@@ -66,8 +66,16 @@ fn stored(model: &Model, width: u16) -> Vec<Segment> {
     vec![
         label(format!("accept→stored p50 {} · p95 ", time(p50))),
         p95,
-        label(format!(" · p99 {}, last minute", time(p99))),
+        label(format!(" · p99 {}, {}", time(p99), covered(model))),
     ]
+}
+
+/// The time that the figures are about.
+fn covered(model: &Model) -> String {
+    match model.figures.covered() {
+        SECONDS => "last minute".to_owned(),
+        seconds => format!("last {seconds} s"),
+    }
 }
 
 fn table(model: &Model, buf: &mut Buffer, layout: &Layout, area: Rect) {
@@ -100,7 +108,11 @@ fn labels(model: &Model, buf: &mut Buffer, layout: &Layout, table: Rect) {
     let border = Rect { y, height: 1, ..layout.header };
     panel::divider(buf, border, theme, &[], &[]);
     let at = Rect { y, height: 1, ..table };
-    put(buf, at, NAME_START - 1, 7, " stage ", theme.dim());
+    let name = match model.figures.covered() {
+        SECONDS => " stage ".to_owned(),
+        _ => format!(" {} ", covered(model)),
+    };
+    put(buf, at, NAME_START - 1, 11, &name, theme.dim());
     let warnings = warnings(table);
     let ends = [(RATE_END, " rate "), (ERRORS_END, " errors ")];
     let percentiles = PERCENTILE_ENDS.map(|end| end + warnings).into_iter();

@@ -12,6 +12,7 @@ use crate::state::State;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::gauges::Health;
 use bklit_wire::pause::Pause;
+use bklit_wire::time::UtcMillis;
 use bklit_wire::{reason, text};
 
 /// The places of the parts in the summary's health and failures.
@@ -203,7 +204,9 @@ pub(super) fn trouble(model: &Model) -> Vec<String> {
             }
         }
     }
-    if let Some(seconds) = summary.stalled {
+    if let Some(missing) = no_worker(model, summary) {
+        wrong.push(missing);
+    } else if let Some(seconds) = summary.stalled {
         wrong.push(format!("{} {}", model.stage_name(Stage::Worker), stalled(seconds)));
     }
     if refused(summary) > State::Normal {
@@ -219,6 +222,12 @@ fn refused(summary: &Summary) -> State {
 
 fn stalled(seconds: u64) -> String {
     format!("stalled {}", format::micros(seconds as f64 * 1e6))
+}
+
+/// That no process stores events, and since when.
+fn no_worker(model: &Model, summary: &Summary) -> Option<String> {
+    let since = UtcMillis::from_epoch_millis(summary.no_worker?.saturating_mul(1_000));
+    Some(format!("no worker since {}", model.time_of_day(since)))
 }
 
 fn idle(figures: &StageFigures) -> State {
@@ -274,7 +283,9 @@ fn paused(model: &Model, pause: Option<&Pause>) -> Option<(String, State)> {
 fn worker(model: &Model, summary: &Summary) -> Vec<(String, State)> {
     let mut facts = Vec::from_iter(paused(model, summary.paused.workers.as_ref()));
     facts.extend(failing(summary, WORKER));
-    if let Some(seconds) = summary.stalled {
+    if let Some(missing) = no_worker(model, summary) {
+        facts.insert(0, (missing, State::Critical));
+    } else if let Some(seconds) = summary.stalled {
         // Who paused it says why.
         let place = usize::from(summary.paused.workers.is_some());
         facts.insert(place, (stalled(seconds), State::Critical));

@@ -10,7 +10,7 @@ use super::{MAX_QUERY, alerts, bulk, palette, prompt, screens};
 use crate::bulk::Deed;
 use crate::format;
 use crate::keymap;
-use crate::keymap::{Action, Binding};
+use crate::keymap::{Action, Binding, Context};
 use crate::model::layout::Layout;
 use crate::model::query::Query;
 use crate::model::{Field, Focus, Letter, Model, PromptPurpose, Purpose};
@@ -167,10 +167,26 @@ fn answer(asked: &PromptPurpose) -> &'static str {
     }
 }
 
+/// The keys of a replay; they come in pairs.
+fn replay_keys(model: &Model) -> Vec<(String, &'static str)> {
+    let pair = |one, other| format!("{} {}", model.key(one), model.key(other));
+    match model.context() {
+        Context::Log if model.replay().is_some() => vec![
+            (pair(Action::Slower, Action::Faster), "speed"),
+            (pair(Action::SeekBack, Action::SeekOn), "10 s"),
+        ],
+        _ => Vec::new(),
+    }
+}
+
 pub(super) fn hints(model: &Model, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let width = usize::from(area.width);
     let mut x = 1;
+    for (key, does) in replay_keys(model) {
+        let hint = [styled(key, theme.key()), styled(format!(" {does}"), theme.dim())];
+        x += put_segments(buf, area, x, width.saturating_sub(x), &hint) + 2;
+    }
     for binding in keymap::hints(model.context()) {
         let Some(does) = hint(model, binding) else { continue };
         let key =

@@ -75,10 +75,11 @@ fn right(model: &Model, room: usize) -> Vec<Segment> {
     state
 }
 
-/// Without the common start of addresses, if space is short.
+/// Without the common start of addresses, and without its servers, if space is short.
 fn short_source(model: &Model) -> Cow<'_, str> {
     let source = &model.options.source;
-    text::safe(source.strip_prefix("http://").unwrap_or(source))
+    let source = source.strip_prefix("http://").unwrap_or(source);
+    text::safe(source.split_once(" (").map_or(source, |(address, _)| address))
 }
 
 fn source(model: &Model, room: usize) -> Segment {
@@ -94,7 +95,11 @@ fn health(model: &Model) -> Vec<Segment> {
     let health = if model.is_blind() {
         [Health::Unknown; PARTS.len()]
     } else {
-        model.figures.summary().health
+        let summary = model.figures.summary();
+        let [queue, store, worker] = summary.health;
+        // As in the flow: a worker that cannot work does not report that.
+        let is_idle = summary.no_worker.is_some() || summary.stalled.is_some();
+        [queue, store, if is_idle { Health::Failing } else { worker }]
     };
     let known = PARTS.into_iter().zip(health);
     let signs = known.flat_map(|(part, health)| {

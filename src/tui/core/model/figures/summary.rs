@@ -80,6 +80,8 @@ pub struct Summary {
     pub paused: Paused,
     /// For how many seconds nothing has been stored although events were waiting.
     pub stalled: Option<u64>,
+    /// Since which second no process stores events, although some wait or arrive.
+    pub no_worker: Option<i64>,
     /// One in this many events is shown.
     pub sampling: u32,
     /// The results of dual-write verification, if it is enabled.
@@ -106,6 +108,7 @@ impl Default for Summary {
             failures: Default::default(),
             paused: Paused::default(),
             stalled: None,
+            no_worker: None,
             sampling: 1,
             verify: None,
             accepted: 0,

@@ -144,7 +144,7 @@ fn what_is_kept_is_bounded() {
     for i in 0..1000 {
         figures.gauges(&gauges(&i.to_string(), 1, 1));
     }
-    assert_eq!(figures.processes.len(), MAX_PROCESSES);
+    assert_eq!(figures.processes.len(), processes::MAX_PROCESSES);
     assert_eq!(figures.seconds[0].gauges.len(), MAX_MESSAGES);
 }
 

@@ -13,6 +13,7 @@ use bklit_wire::debug_log::{Level, Stage, UnknownName};
 use bklit_wire::duration;
 use bklit_wire::event_lookup::id_problem;
 use bklit_wire::pause::Pausable;
+use bklit_wire::suggestion::did_you_mean;
 
 /// The kind of a command's argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,7 +244,9 @@ pub fn find(name: &str) -> Option<(&'static Spec, bool)> {
 pub fn parse(line: &str) -> Result<Command, String> {
     let (name, argument) = split(line);
     let Some((spec, overwrite)) = find(name) else {
-        return Err(format!("unknown command: {name}"));
+        let plain = name.strip_suffix('!').unwrap_or(name);
+        let meant = did_you_mean(plain, COMMANDS.iter().map(|spec| spec.name));
+        return Err(format!("unknown command: {name}{meant}"));
     };
     let may_be_alone = matches!(
         spec.argument,
@@ -376,7 +379,8 @@ fn new_name(name: &str) -> Result<String, String> {
 fn switch(argument: &str) -> Result<Command, String> {
     let (name, to) = argument.split_once(' ').unwrap_or((argument, ""));
     let Some((_, switch)) = Switch::ALL.into_iter().find(|(known, _)| *known == name) else {
-        return Err(format!("unknown switch {name} (utc, ascii, fold, wrap, mouse)"));
+        let meant = did_you_mean(name, Switch::ALL.map(|(known, _)| known));
+        return Err(format!("unknown switch {name} (utc, ascii, fold, wrap, mouse){meant}"));
     };
     match to.trim() {
         "on" => Ok(Command::Set(switch, true)),

@@ -33,6 +33,9 @@ fn mistakes_say_what_is_allowed() {
     for (line, allowed) in [
         ("", "unknown command"),
         ("quit", "unknown command: quit"),
+        ("fliter x", "unknown command: fliter; did you mean filter?"),
+        ("exprot! x", "unknown command: exprot!; did you mean export?"),
+        ("set asci on", "unknown switch asci (utc, ascii, fold, wrap, mouse); did you mean ascii?"),
         ("q!", "unknown command: q!"),
         ("since", "usage: since 10m|off"),
         ("since yesterday", "90s, 10m"),

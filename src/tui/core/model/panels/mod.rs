@@ -26,7 +26,7 @@ use bklit_wire::time::UtcMillis;
 use bklit_wire::verification;
 pub use history::{HistoryList, HistoryPanel};
 pub use problems::{FailedGroup, Problem, ProblemKey, ProblemsPanel, SortBy, Span};
-pub use processes::{ProcessRow, ProcessesPanel};
+pub use processes::{ProcessRow, ProcessState, ProcessesPanel};
 pub use queue::{BatchPanel, MAX_FAILED, QueueList, QueuePanel};
 pub use visitors::{VisitorsItem, VisitorsList, VisitorsPanel};
 pub use who::WhoPanel;

@@ -1,10 +1,28 @@
 //! The processes of the pipeline: those that publish figures now, and those that ran in the last hour.
 
+use std::cmp::Reverse;
+
 use crate::model::Model;
 use crate::model::cursor::Cursor;
 use crate::model::figures::ProcessFigures;
 use bklit_wire::gauges::About;
+use bklit_wire::history::MINUTE;
 use bklit_wire::time::UtcMillis;
+
+/// Whether a process runs.
+#[derive(Clone, Debug)]
+pub enum ProcessState {
+    /// It publishes figures: these.
+    Running(ProcessFigures),
+    /// It publishes no figures since then, and nobody can: the connection to it is lost, too.
+    Unknown(UtcMillis),
+    /// It published its last figures then, and did not say that it stops.
+    Lost(UtcMillis),
+    /// It stopped as it was asked to.
+    Stopped(UtcMillis),
+    /// It was not heard by this console; its figures in the history end in the minute before this.
+    Past(Option<UtcMillis>),
+}
 
 /// A process.
 #[derive(Clone, Debug)]
@@ -13,12 +31,31 @@ pub struct ProcessRow {
     pub process: String,
     /// Where and what it is; empty for an older program.
     pub about: About,
-    /// Its figures; `None` if it no longer publishes any.
-    pub figures: Option<ProcessFigures>,
-    /// The last minute in which it ran, according to the history.
-    pub last: Option<UtcMillis>,
-    /// Failed steps in the last minute or, of one that no longer runs, in the last hour.
+    /// Whether it runs.
+    pub state: ProcessState,
+    /// Failed steps in the last minute or, of one that was not heard, in the last hour.
     pub errors: u64,
+}
+
+impl ProcessRow {
+    /// Its figures, if it publishes any.
+    pub fn figures(&self) -> Option<&ProcessFigures> {
+        match &self.state {
+            ProcessState::Running(figures) => Some(figures),
+            _ => None,
+        }
+    }
+
+    /// When there was the last sign of life of one that does not run, and 0 for one that does.
+    fn ended(&self) -> i64 {
+        match &self.state {
+            ProcessState::Running(_) => 0,
+            ProcessState::Unknown(last)
+            | ProcessState::Lost(last)
+            | ProcessState::Stopped(last) => last.epoch_millis(),
+            ProcessState::Past(last) => last.map_or(i64::MIN, UtcMillis::epoch_millis),
+        }
+    }
 }
 
 /// The list of processes.
@@ -30,7 +67,8 @@ pub struct ProcessesPanel {
 }
 
 impl ProcessesPanel {
-    /// The processes, as of this second: running ones first, by host; then the others, latest first.
+    /// The processes, as of this second: running ones first, by host; then those that were heard, and those in
+    /// the history, latest first.
     pub fn rows(&self) -> &[ProcessRow] {
         &self.rows
     }
@@ -55,25 +93,25 @@ impl Model {
     fn process_rows(&self) -> Vec<ProcessRow> {
         let mut rows: Vec<_> = self.figures.by_process().collect();
         rows.sort_by(|a, b| {
-            (&a.about.host, a.about.since, &a.process).cmp(&(
-                &b.about.host,
-                b.about.since,
-                &b.process,
-            ))
+            let key = |row: &ProcessRow| (row.figures().is_none(), Reverse(row.ended()));
+            let name =
+                |row: &ProcessRow| (row.about.host.clone(), row.about.since, row.process.clone());
+            key(a).cmp(&key(b)).then_with(|| name(a).cmp(&name(b)))
         });
-        let running = rows.len();
-        let known = self.panels.bars.polled.data().map_or(&[][..], |history| &history.processes);
-        for seen in known {
-            match rows.iter_mut().take(running).find(|row| row.process == seen.process) {
-                Some(row) => row.last = seen.last,
-                None => rows.push(ProcessRow {
-                    process: seen.process.clone(),
-                    about: seen.about.clone(),
-                    figures: None,
-                    last: seen.last,
-                    errors: seen.errors,
-                }),
+        let heard = rows.len();
+        let known = self.panels.bars.polled.data();
+        for seen in known.map_or(&[][..], |history| &history.processes) {
+            if rows.iter().take(heard).any(|row| row.process == seen.process) {
+                continue;
             }
+            // It may have ended at any time in the minute.
+            let end = seen.last.map(|last| last.epoch_millis() + MINUTE);
+            rows.push(ProcessRow {
+                process: seen.process.clone(),
+                about: seen.about.clone(),
+                state: ProcessState::Past(end.map(UtcMillis::from_epoch_millis)),
+                errors: seen.errors,
+            });
         }
         rows
     }

@@ -13,8 +13,10 @@ use super::ast::{Ast, Bounds, DataTest, SQLITE, Term, Test, UNPARSED, level_bit}
 use super::{Purpose, QueryError};
 use crate::model::filter::StageSet;
 use bklit_wire::debug_log::{Level, Stage};
+use bklit_wire::suggestion::did_you_mean;
 
 const KEYS: &str = "stage, level, project, id, dur, data.…";
+const KEY_NAMES: [&str; 5] = ["stage", "level", "project", "id", "dur"];
 
 /// Parses a query without its invalid terms; also returns the first mistake. The query is `None` if
 /// no term is left.
@@ -128,11 +130,15 @@ impl<'a> Parser<'a> {
         let start = self.at;
         self.at += key.len() + 1;
         let path = key.strip_prefix("data.");
-        let known = matches!(key, "stage" | "level" | "project" | "id" | "dur");
+        let known = KEY_NAMES.contains(&key);
         if !known && path.is_none_or(|path| path.split('.').any(str::is_empty)) {
             let said = match path {
                 Some(_) => "a detail needs a name, as in data.url:/checkout".to_owned(),
-                None => format!("unknown key `{key}`; one of {KEYS}. For text, write \"{word}\""),
+                None => {
+                    let meant = did_you_mean(key, KEY_NAMES);
+                    let end = if meant.is_empty() { "; one" } else { " One" };
+                    format!("unknown key `{key}`{meant}{end} of {KEYS}. For text, write \"{word}\"")
+                }
             };
             return self.error(start, key.len(), said);
         }
@@ -209,7 +215,7 @@ fn regex_end(rest: &str) -> Option<usize> {
 /// The part before the colon of a word that looks like a key and a value.
 fn key_of(word: &str) -> Option<&str> {
     let (key, value) = word.split_once(':')?;
-    if matches!(key, "stage" | "level" | "project" | "id" | "dur") || key.starts_with("data.") {
+    if KEY_NAMES.contains(&key) || key.starts_with("data.") {
         return Some(key);
     }
     let looks_like_one = !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase());

@@ -133,7 +133,7 @@ fn a_url_may_have_a_query_and_a_fragment() {
 #[test]
 fn mistakes_have_a_place_and_a_way_out() {
     for (source, at, length, says) in [
-        ("a levle:warn", 2, 5, "unknown key `levle`"),
+        ("a levle:warn", 2, 5, "unknown key `levle`; did you mean level? One of stage, "),
         ("stage:wrker", 6, 5, "one of: ingestion, queue"),
         ("level:>=high", 6, 6, "unknown level `high`"),
         ("level:>error", 6, 6, "no level is"),

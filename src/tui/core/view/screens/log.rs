@@ -77,12 +77,18 @@ pub(in crate::view) fn is_focused(model: &Model) -> bool {
 }
 
 /// Why there are no new lines and figures, if so.
+/// The width from which it is said since when there is no connection.
+const WITH_TIME: u16 = 90;
+
 fn cut_off(model: &Model, width: u16) -> Vec<Segment> {
     match &model.link {
         Link::Up => Vec::new(),
         Link::Down(reason) => {
             let reason = reason::clip(reason, usize::from(width) / 2).into_owned();
-            vec![styled(format!("no connection: {reason}"), model.options.theme.error())]
+            let since = model.cut.filter(|_| width >= WITH_TIME);
+            let since =
+                since.map_or_else(String::new, |at| format!(" since {}", model.time_of_day(at)));
+            vec![styled(format!("no connection{since}: {reason}"), model.options.theme.error())]
         }
     }
 }

@@ -27,6 +27,8 @@ const TYPE_MIN_WIDTH: usize = 100;
 const PROJECT_MIN_WIDTH: usize = 76;
 const LONG_ID_MIN_WIDTH: usize = 130;
 /// The width from which an empty spool is shown.
+/// What the spool's number is called.
+const SPOOLED: &str = "spooled";
 const SPOOL_MIN_WIDTH: usize = 100;
 /// The end of an id is more useful than the start.
 const SHORT_ID: usize = 14;
@@ -145,8 +147,15 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
         Some(_) => published.unwrap_or(now),
         None => now,
     };
+    // While the queue cannot be read, processes repeat what they knew, or publish zeros.
+    let is_known = (known.is_some() && polled.error().is_none())
+        || model.figures().summary().known_queue().is_some();
     let alarm = now.depth > model.alarm_depth();
     let figure = |n: u64, what: &str, style: Style| {
+        let unknown = || vec![styled("–", theme.dim()), styled(format!(" {what}"), theme.dim())];
+        if !is_known && what != SPOOLED {
+            return unknown();
+        }
         vec![styled(format::count(n), style), styled(format!(" {what}"), theme.dim())]
     };
     let if_any = |n: u64, style| if n > 0 { style } else { theme.strong() };
@@ -169,7 +178,7 @@ fn figures(model: &Model, buf: &mut Buffer, at: Rect) {
         (Some(figure(now.in_flight, "in flight", theme.strong())), 5),
         (Some(figure(now.failed, "failed", if_any(now.failed, theme.error()))), 1),
         (
-            Some(figure(now.spooled, "spooled", if_any(now.spooled, theme.warning()))),
+            Some(figure(now.spooled, SPOOLED, if_any(now.spooled, theme.warning()))),
             if now.spooled > 0 { 3 } else { 6 },
         ),
         (oldest, 4),

@@ -173,7 +173,7 @@ fn remarks(model: &Model) -> Vec<Segment> {
 fn other_intakes(model: &Model, view: &WhoView) -> u64 {
     let others = model.panels().processes.rows().iter().filter(|row| {
         let accepts = row.about.roles.split(',').any(|role| role == "ingestion");
-        row.figures.is_some() && accepts && row.process != view.process
+        row.figures().is_some() && accepts && row.process != view.process
     });
     others.count() as u64
 }
