@@ -22,6 +22,7 @@ mod repair;
 mod sessions;
 mod shell;
 mod snapshots;
+mod space;
 mod sql;
 mod sql_program;
 mod sse;
