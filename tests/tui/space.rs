@@ -75,7 +75,7 @@ fn lines_of_a_group_begin_with_what_they_do_not_have_in_common() {
     assert_says(&console, &format!("log · {REVOKED} ─"));
     let rows = console.log_rows().join("\n");
     for path in ["/pricing", "/checkout", "/docs"] {
-        let whole = format!("WARN  url=https://www.example.com{path}  Request refused  ");
+        let whole = format!("WARN  url=https://www.example.com{path}  Re");
         assert!(rows.contains(&whole), "{path}:\n{rows}");
     }
     assert_says(&console, "only these (Esc goes back)");

@@ -167,23 +167,6 @@ fn help_opens_and_every_size_is_survived() {
     program.assert_quit();
 }
 
-/// A terminal gives each of these signs a cell of its own; none of them may stay behind.
-#[test]
-fn signs_that_follow_their_consonant_are_removed_with_it() {
-    let mut program = Program::start();
-    for (text, sign) in [("ค่าน้ำ", '\u{0e33}'), ("दी", '\u{0940}')] {
-        program.pty.send(&format!("/{text}"));
-        program.pty.wait_for("the text", |screen| screen.contents().contains(sign));
-        program.pty.send("\x7f\x7f+");
-        program.pty.wait_for("the other text", |screen| screen.contents().contains('+'));
-        assert!(!program.pty.contents().contains(sign), "{}", program.pty.contents());
-        program.pty.send("\x1b");
-        program.pty.wait_for("no field", |screen| !screen.contents().contains('+'));
-    }
-    program.pty.send("\x03");
-    program.assert_quit();
-}
-
 #[test]
 fn ctrl_c_quits_at_once() {
     let mut program = Program::start();

@@ -77,7 +77,7 @@ fn in_a_row(
     }
 }
 
-/// An alert in words. If space is short, its time is shortened first, then its effect is left out,
+/// An alert in words. If space is short, its effect is left out first, then its time is shortened,
 /// then the message is cut; that it has ended is always said.
 fn alert(model: &Model, banner: &Banner, room: usize) -> Vec<Segment> {
     let theme = model.options.theme;
@@ -100,7 +100,6 @@ fn alert(model: &Model, banner: &Banner, room: usize) -> Vec<Segment> {
     let ways = [
         (&*message, &repeated),
         (&message, &long),
-        (&message, &short),
         (condition, &long),
         (condition, &short),
     ];
