@@ -2,6 +2,8 @@
 //! terminal delays neither keys nor messages. The next frame is drawn only after the last one has
 //! been written.
 
+mod repaint;
+
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +14,7 @@ use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 use tokio::sync::mpsc;
 
 use super::terminal;
+use repaint::Repaint;
 
 /// Enough for a frame of 200 columns and 60 rows.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -49,6 +52,7 @@ pub(super) struct Display {
     is_writing: bool,
     /// The bytes that a draw produces even if nothing has changed.
     unchanged: Vec<u8>,
+    repaint: Repaint,
 }
 
 impl Display {
@@ -75,7 +79,8 @@ impl Display {
                 }
             }
         })?;
-        Ok(Self { terminal, buffer, frames, written, is_writing: false, unchanged })
+        let repaint = Repaint::default();
+        Ok(Self { terminal, buffer, frames, written, is_writing: false, unchanged, repaint })
     }
 
     /// Whether a frame may be drawn.
@@ -102,7 +107,12 @@ impl Display {
     /// If the terminal is gone.
     pub fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         let before = self.buffer.take();
-        self.terminal.draw(render)?;
+        let mut erase = Vec::new();
+        self.terminal.try_draw(|frame| {
+            render(frame);
+            erase = self.repaint.mark(frame.buffer_mut())?;
+            io::Result::Ok(())
+        })?;
         let drawn = self.buffer.take();
         if before.is_empty() && drawn == self.unchanged {
             return Ok(());
@@ -111,7 +121,7 @@ impl Display {
         terminal::append(&mut begin, BeginSynchronizedUpdate);
         let mut end = String::new();
         terminal::append(&mut end, EndSynchronizedUpdate);
-        let frame = [begin.as_bytes(), &before, &drawn, end.as_bytes()].concat();
+        let frame = [begin.as_bytes(), &before, &erase, &drawn, end.as_bytes()].concat();
         self.is_writing = true;
         self.frames.try_send(frame).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }

@@ -4,8 +4,12 @@ use std::borrow::Cow;
 
 use crate::text::{self, ELLIPSIS, width};
 
+/// The fewest columns of what lies between the first and the last cause that are worth showing.
+const MIN_BETWEEN: usize = 8;
+
 /// A chain of causes, `a: b: c`, in at most `columns`. The last cause says most, then the first: what
-/// lies between them is left out before anything is cut. A text without a chain is cut at its end.
+/// lies between them is cut or left out before anything else is. A text without a chain is cut at
+/// its end.
 pub fn clip(reason: &str, columns: usize) -> Cow<'_, str> {
     if width(reason) <= columns {
         return Cow::Borrowed(reason);
@@ -18,8 +22,20 @@ pub fn clip(reason: &str, columns: usize) -> Cow<'_, str> {
     let head = &reason[..rest[0]];
     let with_head = rest[1..].iter().map(|&start| format!("{head}{ELLIPSIS}{}", &reason[start..]));
     let without = rest.iter().map(|&start| format!("{ELLIPSIS}{}", &reason[start..]));
-    let fitting = with_head.chain(without).filter(|short| width(short) <= columns);
+    let between = between(reason, rest, columns);
+    let fitting =
+        between.into_iter().chain(with_head).chain(without).filter(|short| width(short) <= columns);
     fitting.max_by_key(|short| width(short)).map_or_else(|| text::clip(reason, columns), Cow::Owned)
+}
+
+/// The chain with a cut in what lies between its first and its last cause, after a word.
+fn between(reason: &str, rest: &[usize], columns: usize) -> Option<String> {
+    let (&first, &last) = (rest.first()?, rest.last()?);
+    let (head, tail) = (&reason[..first], &reason[last..]);
+    let room = columns.checked_sub(width(head) + 1 + width(tail))?;
+    let fitting = text::fit(&reason[first..last], room);
+    let words = &fitting[..fitting.rfind(' ')? + 1];
+    (width(words) >= MIN_BETWEEN).then(|| format!("{head}{words}{ELLIPSIS}{tail}"))
 }
 
 /// The last cause of a chain, `c` of `a: b: c`.
@@ -68,7 +84,9 @@ mod tests {
             (80, chain),
             (66, chain),
             (65, "…no connection to Redis at 10.0.0.7:6379: Connection refused"),
-            (50, "queue: …Connection refused"),
+            (50, "queue: no connection to Redis …Connection refused"),
+            (41, "queue: no connection …Connection refused"),
+            (35, "queue: …Connection refused"),
             (25, "…Connection refused"),
             (18, "queue: no connect…"),
         ] {

@@ -39,20 +39,20 @@ fn assert_silent(console: &Console, says: &str) {
 fn figures_say_how_long_they_cover() {
     let mut console = Console::new(120, 40);
     publish(&mut console, 11, |_| {});
-    assert_says(&console, "─ last 12 s ─");
+    assert_says(&console, " 12s: p50 ");
     assert_says(&console, ", last 12 s ─");
     assert_silent(&console, "last minute");
     publish(&mut console, 60, |_| {});
-    assert_says(&console, "─ stage ─");
+    assert_says(&console, " 1m: p50 ");
     assert_says(&console, ", last minute");
     // What happened meanwhile is not counted.
     console.feed(vec![DebugMessage::Disconnected("refused".into())]);
     console.tick(9);
     console.feed(vec![DebugMessage::Connected]);
     publish(&mut console, 6, |_| {});
-    assert_says(&console, "─ last 6 s ─");
+    assert_says(&console, " 6s: p50 ");
     console.resize(80, 24);
-    assert_says(&console, "─ last 6 s ─");
+    assert_says(&console, " 6s: p50 ");
 }
 
 #[test]

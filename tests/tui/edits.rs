@@ -89,7 +89,7 @@ fn an_edited_event_is_compared_checked_and_retried() {
     check(&mut console, asked, None);
     console.code(KeyCode::Enter);
     console.send(Msg::Answer(Answer::Edited(Ok(kept(1, &[])))));
-    assert_says(&console, "edited event put back into the queue; the original is in /data/");
+    assert_says(&console, "edited event put back into the queue; original: /data/");
     assert!(matches!(console.model.screen(), Screen::Queue(_)));
 }
 

@@ -69,10 +69,10 @@ fn a_small_screen_says_what_is_wrong_after_the_alert_is_acknowledged() {
     let mut console = busy(80, 24);
     assert_says(&console, "accept→stored p95");
     pass(&mut console, 12, locked);
-    assert_says(&console, "ALERT  ✗ store.db is locked by process 311 (sqlite3) +1 more");
+    assert_says(&console, "ALERT  ✗ store.db is locked by process 311 (sqlite3) since 12:01:");
     console.keys("a");
     assert_silent(&console, "ALERT");
-    assert_says(&console, "queue 1,204 above 1,000 · clickhouse: store.db is locked");
+    assert_says(&console, "queue 1,204 · clickhouse: store.db is locked by process 311 (sqlite3) ");
     assert_says(&console, "P problems");
     insta::assert_snapshot!("store_locked_80x24", console.screen());
     console.resize(200, 60);
@@ -97,7 +97,7 @@ fn an_alert_that_ended_says_so_in_any_space() {
     pass(&mut console, 12, without_redis);
     let screen = console.screen();
     let row = screen.lines().find(|row| row.contains(" ALERT ")).unwrap();
-    assert!(row.contains("queue: …Connection refused since 12:01"), "{row}");
+    assert!(row.contains("queue: no connection to Redis at …Connection refused 12:01:"), "{row}");
 }
 
 #[test]
@@ -198,7 +198,8 @@ fn the_lines_of_a_group_show_what_they_do_not_have_in_common() {
     console.tick(1);
     console.keys("Pj");
     console.code(KeyCode::Enter);
-    assert_says(&console, "only “title: expected a string, found a number” (Esc goes back)");
+    assert_says(&console, "log · title: expected a string, found a number ─");
+    assert_says(&console, "only these (Esc goes back)");
     let rows = console.log_rows();
     let last = rows.iter().rev().find(|row| row.contains("Request refused")).unwrap();
     assert!(last.contains("url=https://shop.example/39"), "{last}");

@@ -23,6 +23,7 @@ mod repair;
 mod sessions;
 mod shell;
 mod snapshots;
+mod space;
 mod sql;
 mod sql_input;
 mod sql_program;

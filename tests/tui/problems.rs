@@ -173,7 +173,8 @@ fn the_lines_of_a_group_are_shown_and_esc_goes_back() {
     assert_eq!(rows.len(), 6, "{rows:#?}");
     assert!(rows.iter().all(|row| row.contains("sessionId=s_1")), "{rows:#?}");
     console.tick(5);
-    assert_says(&console, "only “url: expected a string, found an object” (Esc goes back)");
+    assert_says(&console, "log · url: expected a string, found an object ─");
+    assert_says(&console, "only these (Esc goes back)");
     console.code(KeyCode::Esc);
     assert!(matches!(console.model.screen(), Screen::Problems(_)));
     assert_eq!(console.model.pane().filter().stages, filter, "as it was before");

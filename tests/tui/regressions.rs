@@ -575,7 +575,7 @@ fn repeats_fold_and_enter_unfolds_them() {
     repeats.iter_mut().for_each(|line| line.stage = Stage::Queue);
     console.logs(repeats);
     console.keys("z");
-    assert!(console.screen().contains("×40   step"), "{}", console.screen());
+    assert!(console.screen().contains("×40    50 ms │"), "{}", console.screen());
     console.code(KeyCode::Enter);
     assert!(!console.model.pane().folds() && !console.screen().contains('×'));
     assert_eq!(console.model.pane().index().len(), 640);
@@ -618,8 +618,9 @@ fn a_trace_shows_the_whole_way_and_goes_on() {
     assert_eq!(trace.rows().len(), 4);
     console.code(KeyCode::Enter);
     assert_eq!(console.model.context(), Context::Detail);
-    console.code(KeyCode::Left);
-    assert!(console.screen().contains("Event queued"), "{}", console.screen());
+    // The step that took longest began first.
+    console.code(KeyCode::Right);
+    assert!(console.screen().contains("Event accepted"), "{}", console.screen());
     console.code(KeyCode::Esc);
     console.code(KeyCode::Esc);
     assert_eq!(console.model.context(), Context::Log);

@@ -251,3 +251,20 @@ fn the_workers_are_paused_and_resumed() {
     program.pty.send("qq");
     program.assert_quit();
 }
+
+/// A terminal gives each of these signs a cell of its own; none of them may stay behind.
+#[test]
+fn signs_that_follow_their_consonant_are_removed_with_it() {
+    let mut program = Program::start();
+    for (text, sign) in [("ค่าน้ำ", '\u{0e33}'), ("दी", '\u{0940}')] {
+        program.pty.send(&format!("/{text}"));
+        program.pty.wait_for("the text", |screen| screen.contents().contains(sign));
+        program.pty.send("\x7f\x7fzz");
+        program.pty.wait_for("the other text", |screen| screen.contents().contains("zz"));
+        assert!(!program.pty.contents().contains(sign), "{}", program.pty.contents());
+        program.pty.send("\x1b");
+        program.pty.wait_for("no field", |screen| !screen.contents().contains("zz"));
+    }
+    program.pty.send("\x03");
+    program.assert_quit();
+}

@@ -11,6 +11,8 @@ const HIGH_SHARE: u64 = 10;
 const CRITICAL_SHARE: u64 = 50;
 /// Fewer than this are never high, whatever their share.
 const LEAST_PART: u64 = 10;
+/// So many errors in a minute are critical, whatever their share.
+const CRITICAL_ERRORS: u64 = 600;
 /// Latencies below this are never critical, in microseconds.
 const CRITICAL_LATENCY: u64 = 10_000;
 
@@ -67,6 +69,15 @@ impl State {
         }
     }
 
+    /// Rates errors among the steps of a minute: any is high.
+    pub fn errors(errors: u64, steps: u64) -> Self {
+        match Self::share(errors, steps) {
+            _ if errors == 0 => Self::Normal,
+            _ if errors >= CRITICAL_ERRORS => Self::Critical,
+            share => share.max(Self::High),
+        }
+    }
+
     /// The sign of a state, so that it does not depend on colour; empty if all is well.
     pub fn sign(self) -> &'static str {
         match self {
@@ -100,6 +111,9 @@ mod tests {
         assert_eq!([9, 10, 49, 50].map(share)[..2], [State::Normal, State::High]);
         assert_eq!([share(49), share(50)], [State::High, State::Critical]);
         assert_eq!(State::share(9, 9), State::Normal);
+        let errors = |errors| State::errors(errors, 3_000);
+        assert_eq!([0, 1, 599].map(errors), [State::Normal, State::High, State::High]);
+        assert_eq!([errors(600), State::errors(10, 20)], [State::Critical; 2]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::panels::QueueList;
 use super::screen::Detail;
 use super::{Amount, Model};
 use bklit_wire::debug_log::Stage;
+use bklit_wire::text;
 pub use panes::PanePlace;
 pub use parts::{QueueParts, VisitorsParts};
 pub use strip::Strip;
@@ -44,10 +45,13 @@ const QUEUE_MAX_WIDTH: u16 = 66;
 const FLOW_MIN_HEIGHT: u16 = 28;
 /// A row per stage.
 const TABLE_ROWS: u16 = Stage::ALL.len() as u16;
-/// The height from which alerts have several rows.
-const ALERTS_MIN_HEIGHT: u16 = 30;
-/// The most rows of alerts.
-const MAX_ALERT_ROWS: u16 = 3;
+/// The heights from which alerts may have this many rows.
+const ALERT_ROWS: [(u16, u16); 2] = [(30, 3), (24, 2)];
+/// The most rows of a message that does not fit into one; fewer on a small screen.
+const MAX_MESSAGE_ROWS: usize = 3;
+const FEW_MESSAGE_ROWS: usize = 2;
+/// The columns that a message leaves free.
+pub const MESSAGE_MARGIN: usize = 2;
 /// The width from which a line is shown in full next to the log.
 pub const DETAIL_MIN_WIDTH: u16 = 140;
 
@@ -99,6 +103,17 @@ pub struct Wanted {
     pub timeline: bool,
     /// Whether the log has several panes.
     pub split: bool,
+    /// The rows of the message in place of the keys; one without a message.
+    pub message: usize,
+}
+
+impl Wanted {
+    /// The rows of the message, or of the keys.
+    fn message_rows(&self, area: Rect) -> u16 {
+        let few = area.height < TABLE_MIN_HEIGHT;
+        let most = if few { FEW_MESSAGE_ROWS } else { MAX_MESSAGE_ROWS };
+        u16::try_from(self.message.clamp(1, most)).unwrap_or(1)
+    }
 }
 
 impl Layout {
@@ -109,8 +124,10 @@ impl Layout {
             return None;
         }
         let amount = if area.height < TABLE_MIN_HEIGHT { Amount::Few } else { wanted.amount };
-        let alert_rows = if area.height < ALERTS_MIN_HEIGHT { 1 } else { MAX_ALERT_ROWS };
-        let alert_rows = alert_rows.min(u16::try_from(wanted.alerts).unwrap_or(u16::MAX));
+        let alert_rows = ALERT_ROWS.iter().find(|(least, _)| area.height >= *least);
+        let alert_rows = alert_rows
+            .map_or(1, |(_, rows)| *rows)
+            .min(u16::try_from(wanted.alerts).unwrap_or(u16::MAX));
         let flow_rows = if area.height < FLOW_MIN_HEIGHT { 2 } else { 3 };
         let mut top = area.y;
         let mut rows = |height: u16| {
@@ -130,10 +147,11 @@ impl Layout {
         });
         let rule = rows(1);
         let bulk_rows = u16::from(wanted.bulk);
-        let used = rule.bottom() - area.y + alert_rows + bulk_rows + 2;
+        let hint_rows = wanted.message_rows(area);
+        let used = rule.bottom() - area.y + alert_rows + bulk_rows + 1 + hint_rows;
         let log = rows(area.height - used);
         let (status, bulk) = (rows(1), rows(bulk_rows));
-        let (alerts, hints) = (rows(alert_rows), rows(1));
+        let (alerts, hints) = (rows(alert_rows), rows(hint_rows));
         let figures = Rect { height: rule.y - border.y, ..border };
         let table_and_queue = table.map(|table| beside(table, area.width));
         let mut layout = Self {
@@ -253,7 +271,14 @@ impl Model {
             detail: self.screens.len() == 1 && self.shown::<Detail>().is_some(),
             timeline: self.timeline.is_shown(),
             split: self.panes.count() > 1 && !self.panes.is_full(),
+            message: self.message_rows(),
         }
+    }
+
+    /// The rows of the message in place of the keys; one without a message.
+    fn message_rows(&self) -> usize {
+        let width = usize::from(self.size.0).saturating_sub(MESSAGE_MARGIN);
+        self.message().map_or(1, |message| text::wrap(&message, width).len())
     }
 
     /// The height of a trace's lines.
@@ -298,7 +323,15 @@ mod tests {
     use super::*;
 
     fn wanted(amount: Amount, alerts: usize) -> Wanted {
-        Wanted { amount, alerts, bulk: false, detail: false, timeline: false, split: false }
+        Wanted {
+            amount,
+            alerts,
+            bulk: false,
+            detail: false,
+            timeline: false,
+            split: false,
+            message: 1,
+        }
     }
 
     fn of(width: u16, height: u16, amount: Amount, alerts: usize, detail: bool) -> Layout {

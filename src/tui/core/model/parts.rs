@@ -7,7 +7,7 @@ use super::Model;
 use super::layout::below;
 
 /// The height of the view from which details are shown.
-const DETAILS_MIN_HEIGHT: u16 = 18;
+const DETAILS_MIN_HEIGHT: u16 = 13;
 /// A divider and the details.
 const DETAILS: u16 = 5;
 

@@ -1,4 +1,4 @@
-//! All known lines about one event or batch, in order of time: a waterfall.
+//! All known lines about one event or batch, in the order in which their steps began: a waterfall.
 //!
 //! The ring is searched in slices, newest first; new lines are added as they come. Lines found are
 //! copied, so that they stay when the ring drops them. Earlier lines, and the event's state, are
@@ -140,7 +140,7 @@ impl Trace {
         })
     }
 
-    /// Its lines in order of time.
+    /// Its lines in the order in which the steps began.
     pub fn rows(&self) -> &[TraceRow] {
         &self.rows
     }
@@ -314,8 +314,8 @@ impl Trace {
         let end = line.time().epoch_millis().saturating_mul(1_000);
         let took = line.duration().map_or(0.0, |millis| f64::from(millis).max(0.0) * 1e3);
         let span = (end.saturating_sub(took as i64), end);
-        let key = |row: &TraceRow| (row.span.1, row.number);
-        let place = self.rows.partition_point(|row| key(row) < (end, number));
+        let key = |row: &TraceRow| (row.span.0, row.span.1, row.number);
+        let place = self.rows.partition_point(|row| key(row) < (span.0, span.1, number));
         self.rows.insert(place, TraceRow { number, line: line.to_owned(), span, waited: 0 });
         true
     }

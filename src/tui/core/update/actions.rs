@@ -4,6 +4,7 @@ use super::screens::{self, Outcome, Selection, history, session, sql, trace};
 use super::{alerts, bulk, field, mouse, palette, prompt, sql_input};
 use crate::keymap::Action;
 use crate::model::filter::Condition;
+use crate::model::history::Topic;
 use crate::model::pane::Visit;
 use crate::model::screen::{Help, Screen, SqlScreen};
 use crate::model::{Focus, Model, Purpose};
@@ -78,7 +79,7 @@ fn act_anywhere(model: &mut Model, action: Action) -> Option<Effect> {
         Action::StopBulk => return bulk::stop(model),
         Action::Trace => return trace::open(model),
         Action::Session => return session::open(model),
-        Action::History => return history::open(model, None),
+        Action::History => return history::open(model, Topic::Pipeline),
         Action::Sql => return sql::open(model, None),
         Action::Queue
         | Action::Live

@@ -206,7 +206,7 @@ fn carry_out(model: &mut Model, command: Command) -> Result<Option<Effect>, Stri
         Command::Export(target, format) => return export(model, target, format).map(Some),
         Command::Record(target) => return record(model, target),
         Command::Notify(what) => alerts::notify(model, what)?,
-        Command::History(topic) => return Ok(history::open(model, Some(topic))),
+        Command::History(topic) => return Ok(history::open(model, topic)),
         Command::Timeline => timeline::toggle(model),
         Command::Trace(id) => return Ok(trace::open_id(model, id)),
         Command::Session(id) => return Ok(session::open_id(model, id)),

@@ -35,7 +35,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let holds = banners.iter().any(|banner| !matches!(banner.state, BannerState::Ended(_)));
     let badge = if holds { theme.alarm() } else { theme.badge() };
     let start = put(buf, row(area, 0), 0, width, " ALERT ", badge) + 1;
-    let acknowledge = acknowledge(model);
+    let acknowledge = acknowledge(model, banners.first().copied(), width.saturating_sub(start));
     put_right(buf, row(area, 0), width, text::width(&acknowledge), &acknowledge, theme.key());
     let mut rest = banners.as_slice();
     for nth in 0..usize::from(area.height) {
@@ -77,7 +77,7 @@ fn in_a_row(
     }
 }
 
-/// An alert in words. If space is short, its time is shortened first, then its effect is left out,
+/// An alert in words. If space is short, its effect is left out first, then its time is shortened,
 /// then the message is cut; that it has ended is always said.
 fn alert(model: &Model, banner: &Banner, room: usize) -> Vec<Segment> {
     let theme = model.options.theme;
@@ -93,11 +93,11 @@ fn alert(model: &Model, banner: &Banner, room: usize) -> Vec<Segment> {
         BannerState::Ended(_) => ("✓", theme.dim()),
     };
     let message = text::safe(&alert.message);
-    let condition = message.split_once("; ").map_or(&*message, |(condition, _)| condition);
+    let condition = condition(&message);
     let [long, short, least] = times(model, banner);
     let room = room.saturating_sub(2);
     let repeated = format!("{again}{long}");
-    let ways = [(&*message, &repeated), (&message, &long), (&message, &short), (condition, &short)];
+    let ways = [(&*message, &repeated), (&message, &long), (condition, &long), (condition, &short)];
     let fits = |(words, time): &(&str, &String)| text::width(words) + text::width(time) <= room;
     let clipped = |time: &str| reason::clip(condition, room.saturating_sub(text::width(time)));
     let (words, time) = match ways.into_iter().find(fits) {
@@ -109,6 +109,11 @@ fn alert(model: &Model, banner: &Banner, room: usize) -> Vec<Segment> {
     vec![styled(format!("{sign} "), style), styled(words, style), styled(time.clone(), theme.dim())]
 }
 
+/// A message without the effect.
+fn condition(message: &str) -> &str {
+    message.split_once("; ").map_or(message, |(condition, _)| condition)
+}
+
 /// When an alert began, or that it has ended and when: in full, shorter, and as short as possible.
 fn times(model: &Model, banner: &Banner) -> [String; 3] {
     let at = |second: i64| UtcMillis::from_epoch_millis(second.saturating_mul(1000));
@@ -116,8 +121,8 @@ fn times(model: &Model, banner: &Banner) -> [String; 3] {
     let since = banner.alert.since;
     match banner.state {
         BannerState::Holds => {
-            let short = model.zoned(at(since)).strftime(" since %H:%M").to_string();
-            [format!(" since {}", clock(since)), short, String::new()]
+            let clock = clock(since);
+            [format!(" since {clock}"), format!(" {clock}"), String::new()]
         }
         BannerState::Normal(seconds) => {
             let (long, short) = (" normal again".to_owned(), " normal".to_owned());
@@ -125,17 +130,24 @@ fn times(model: &Model, banner: &Banner) -> [String; 3] {
         }
         BannerState::Ended(end) => {
             let after = format!("after {}", format::micros(end.abs_diff(since) as f64 * 1e6));
-            [format!(" ended {} {after}", clock(end)), format!(" ended {after}"), " ended".into()]
+            let ended = format!(" ended {}", clock(end));
+            [format!("{ended} {after}"), ended, " ended".into()]
         }
     }
 }
 
-/// The key that acknowledges alerts, if it is bound here.
-fn acknowledge(model: &Model) -> String {
+/// The key that acknowledges alerts, if it is bound here; shorter if the first alert needs the space.
+fn acknowledge(model: &Model, first: Option<&Banner>, width: usize) -> String {
     let action = Action::Acknowledge;
-    if keymap::is_bound(model.context(), action) {
-        format!(" {} acknowledge ", model.key(action))
-    } else {
-        String::new()
+    if !keymap::is_bound(model.context(), action) {
+        return String::new();
     }
+    let key = model.key(action);
+    let needed = first.map_or(0, |banner| {
+        let [long, ..] = times(model, banner);
+        let message = text::safe(&banner.alert.message);
+        text::width(condition(&message)) + text::width(&long) + 3
+    });
+    let long = format!(" {key} acknowledge ");
+    if needed + text::width(&long) <= width { long } else { format!(" {key} ack ") }
 }

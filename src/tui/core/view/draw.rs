@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
 
+use crate::model::layout::MESSAGE_MARGIN;
 use crate::theme::Theme;
 pub(super) use crate::theme::{Segment, styled};
 use bklit_wire::text;
@@ -26,6 +27,17 @@ pub(super) fn put(
     let column = row.x + u16::try_from(x).unwrap_or(u16::MAX);
     let (end, _) = buf.set_stringn(column, row.y, text::clip(what, width), width, style);
     usize::from(end - column)
+}
+
+/// Writes a message into the rows of an area, broken after spaces; cut text ends in `…`.
+pub(super) fn put_message(buf: &mut Buffer, area: Rect, what: &str, style: Style) {
+    let width = usize::from(area.width).saturating_sub(MESSAGE_MARGIN);
+    let last = usize::from(area.height).saturating_sub(1);
+    let mut rest = what;
+    for (nth, piece) in text::wrap(what, width).into_iter().take(last + 1).enumerate() {
+        put(buf, row(area, nth), 1, width, if nth == last { rest } else { piece }, style);
+        rest = &rest[piece.len()..];
+    }
 }
 
 /// Writes right-aligned text that ends before column `end`; at most `width` columns.

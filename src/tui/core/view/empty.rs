@@ -96,13 +96,18 @@ fn hidden_by(model: &Model, pane: &Pane) -> Vec<String> {
     let filter = pane.filter();
     let conditions: Vec<_> =
         Condition::ALL.into_iter().filter(|&condition| filter.has(condition)).collect();
-    // The others hide nothing that these would show.
-    let hiding = conditions.iter().filter(|&&condition| pane.hidden().by(condition) > 0);
-    let mut said: Vec<_> = hiding
-        .map(|&condition| {
-            let phrase = screens::phrase(model, filter, condition);
-            let lines = format::lines(pane.hidden().by(condition));
-            format!("{phrase}: hides {lines}; {}", remedy(model, condition))
+    // A line counts for the first condition that hides it, so another one may hide as many.
+    let hides = |&condition: &Condition| match pane.hidden().by(condition) {
+        0 => "also applies".to_owned(),
+        lines => format!("hides {}", format::lines(lines)),
+    };
+    let mut sorted = conditions.clone();
+    sorted.sort_by_key(|&condition| std::cmp::Reverse(pane.hidden().by(condition)));
+    let mut said: Vec<_> = sorted
+        .iter()
+        .map(|condition| {
+            let phrase = screens::phrase(model, filter, *condition);
+            format!("{phrase}: {}; {}", hides(condition), remedy(model, *condition))
         })
         .collect();
     let back = model.key(Action::Back);

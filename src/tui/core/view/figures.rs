@@ -12,6 +12,7 @@ use crate::model::history::{Series, Span};
 use crate::model::layout::Layout;
 use crate::state::State;
 use bklit_wire::debug_log::Stage;
+use bklit_wire::text;
 
 /// The columns of the table; numbers are right-aligned and end there.
 const NAME_START: usize = 5;
@@ -21,6 +22,7 @@ const ERRORS_END: usize = 30;
 const WARNINGS: usize = 6;
 const WITH_WARNINGS: u16 = 76;
 const PERCENTILE_ENDS: [usize; 3] = [39, 48, 57];
+/// Their labels; they cover a minute, unlike the bars next to them.
 const BARS_START: usize = 59;
 /// Fewer bars than this are not useful.
 const MIN_BARS: usize = 10;
@@ -30,7 +32,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
     let frame = panel::Panel {
         title: match layout.queue {
             Some(_) => vec![styled("flow", theme.dim())],
-            None => queue_figures::line(model),
+            None => queue_figures::line(model, usize::from(layout.figures.width)),
         },
         right: stored(model, layout.header.width),
         ..panel::Panel::default()
@@ -50,10 +52,9 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
 /// How long events take from acceptance to storage, or for how long none was stored.
 fn stored(model: &Model, width: u16) -> Vec<Segment> {
     let theme = model.options.theme;
-    if let Some(seconds) = model.figures.summary().stalled.filter(|_| !model.is_blind()) {
-        // The figures of the minute before would look as if all were well.
-        let stalled = format!("nothing stored for {}", format::micros(seconds as f64 * 1e6));
-        return vec![styled(stalled, theme.state(State::Critical))];
+    // The figures of the minute before would look as if all were well.
+    if let Some(stalled) = stalled(model) {
+        return vec![stalled];
     }
     let figures = &model.figures.summary().accept_to_stored;
     let Some([p50, p95, p99]) = figures.percentiles else { return Vec::new() };
@@ -76,6 +77,13 @@ fn covered(model: &Model) -> String {
         SECONDS => "last minute".to_owned(),
         seconds => format!("last {seconds} s"),
     }
+}
+
+/// For how long nothing was stored, if that is too long.
+pub(super) fn stalled(model: &Model) -> Option<Segment> {
+    let seconds = model.figures.summary().stalled.filter(|_| !model.is_blind())?;
+    let says = format!("nothing stored for {}", format::micros(seconds as f64 * 1e6));
+    Some(styled(says, model.options.theme.state(State::Critical)))
 }
 
 fn table(model: &Model, buf: &mut Buffer, layout: &Layout, area: Rect) {
@@ -108,16 +116,18 @@ fn labels(model: &Model, buf: &mut Buffer, layout: &Layout, table: Rect) {
     let border = Rect { y, height: 1, ..layout.header };
     panel::divider(buf, border, theme, &[], &[]);
     let at = Rect { y, height: 1, ..table };
-    let name = match model.figures.covered() {
-        SECONDS => " stage ".to_owned(),
-        _ => format!(" {} ", covered(model)),
-    };
-    put(buf, at, NAME_START - 1, 11, &name, theme.dim());
+    put(buf, at, NAME_START - 1, 7, " stage ", theme.dim());
     let warnings = warnings(table);
     let ends = [(RATE_END, " rate "), (ERRORS_END, " errors ")];
     let percentiles = PERCENTILE_ENDS.map(|end| end + warnings).into_iter();
-    for (end, label) in ends.into_iter().chain(percentiles.zip([" p50 ", " p95 ", " p99 "])) {
-        put_right(buf, at, end + 1, 8, label, theme.dim());
+    let span = match model.figures.covered() {
+        SECONDS => "1m".to_owned(),
+        seconds => format!("{seconds}s"),
+    };
+    let first = format!(" {span}: p50 ");
+    let labels = [first.as_str(), " p95 ", " p99 "];
+    for (end, label) in ends.into_iter().chain(percentiles.zip(labels)) {
+        put_right(buf, at, end + 1, text::width(label), label, theme.dim());
     }
     if warnings > 0 {
         put_right(buf, at, ERRORS_END + warnings + 1, 6, " warn ", theme.dim());
@@ -188,10 +198,10 @@ fn history(series: &Series<'_>, stage: Stage, columns: usize) -> Vec<Option<u64>
 /// What the bars show.
 fn bars_label(model: &Model, bars: usize) -> String {
     let (long, short) = match model.panels.bars.span(model.now) {
-        Span::Minute => (format!(" p95 by second, {bars} s "), format!(" last {bars} s ")),
+        Span::Minute => (format!(" p95 by second, {bars} s "), " p95 by s ".to_owned()),
         span => {
             let name = span.name();
-            (format!(" p95 over time, last {name} "), format!(" last {name} "))
+            (format!(" p95 over time, last {name} "), format!(" p95, {name} "))
         }
     };
     if long.len() <= bars { long } else { short }

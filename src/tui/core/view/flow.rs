@@ -156,9 +156,7 @@ fn node(model: &Model, stage: Stage, has_table: bool) -> Node {
         Stage::Clickhouse => failing(summary, STORE),
         Stage::Pubsub | Stage::Websocket => Vec::new(),
     };
-    if figures.errors > 0 {
-        facts.push((format::plural(figures.errors, "error"), State::High));
-    }
+    facts.extend(errors(figures));
     // Without a connection, nothing is known about now.
     if model.is_blind() {
         return Node { value: "–".to_owned(), state: State::Unknown, facts: Vec::new() };
@@ -183,15 +181,37 @@ fn node(model: &Model, stage: Stage, has_table: bool) -> Node {
 }
 
 /// What is wrong now, for where the flow has no space for it: each with the stage's name.
-pub(super) fn trouble(model: &Model) -> Vec<String> {
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// In a few words, the worst first.
+    pub(super) facts: Vec<(String, State)>,
+    /// Why parts fail; these reasons may be long.
+    pub(super) reasons: Vec<String>,
+}
+
+pub(super) fn trouble(model: &Model) -> Trouble {
     let summary = model.figures.summary();
-    let mut wrong = Vec::new();
     if model.is_blind() {
-        return wrong;
+        return Trouble::default();
     }
-    let pauses = summary.paused.iter().filter_map(|(_, pause)| paused(model, Some(pause)));
-    wrong.extend(pauses.map(|(pause, _)| pause));
-    let mut causes = Vec::new();
+    let mut facts = Vec::new();
+    facts.extend(summary.paused.iter().filter_map(|(_, pause)| paused(model, Some(pause))));
+    facts.extend(no_worker(model, summary).map(|missing| (missing, State::Critical)));
+    let share = refused(summary);
+    if share > State::Normal {
+        facts.push((format!("{} % refused", summary.refused_percent()), share));
+    }
+    for stage in Stage::ALL {
+        let (figures, name) = (&summary.stages[stage.index()], model.stage_name(stage));
+        facts.extend(errors(figures).map(|(errors, state)| (format!("{name} {errors}"), state)));
+        let latency = figures.latency();
+        if let Some(p95) = figures.recent.filter(|_| latency > State::Normal) {
+            facts.push((format!("{name} p95 {}", format::micros(p95 as f64)), latency));
+        }
+    }
+    // Stable: of equal states, the order says what matters more.
+    facts.sort_by_key(|(_, state)| std::cmp::Reverse(*state));
+    let (mut reasons, mut causes) = (Vec::new(), Vec::new());
     for (part, stage) in
         [(STORE, Stage::Clickhouse), (QUEUE, Stage::Queue), (WORKER, Stage::Worker)]
     {
@@ -199,20 +219,20 @@ pub(super) fn trouble(model: &Model) -> Vec<String> {
             // A worker without a queue fails for the same reason.
             let cause = reason::last_cause(&reason).to_owned();
             if !causes.contains(&cause) {
-                wrong.push(format!("{}: {cause}", model.stage_name(stage)));
+                reasons.push(format!("{}: {cause}", model.stage_name(stage)));
                 causes.push(cause);
             }
         }
     }
-    if let Some(missing) = no_worker(model, summary) {
-        wrong.push(missing);
-    } else if let Some(seconds) = summary.stalled {
-        wrong.push(format!("{} {}", model.stage_name(Stage::Worker), stalled(seconds)));
-    }
-    if refused(summary) > State::Normal {
-        wrong.push(format!("{} % refused", summary.refused_percent()));
-    }
-    wrong
+    Trouble { facts, reasons }
+}
+
+/// The errors of the last minute, and what they mean.
+fn errors(figures: &StageFigures) -> Option<(String, State)> {
+    let steps = (figures.rate * 60.0) as u64 + figures.errors;
+    let state = State::errors(figures.errors, steps);
+    (figures.errors > 0)
+        .then(|| (format!("{}/min", format::plural(figures.errors, "error")), state))
 }
 
 /// How the part of refused requests compares with what is normal.
@@ -239,12 +259,12 @@ fn ingestion(model: &Model, figures: &StageFigures, summary: &Summary) -> Vec<(S
     let mut facts = Vec::from_iter(paused(model, summary.paused.intake.as_ref()));
     if summary.throttled > 0 {
         let throttled = format::short_count(summary.throttled);
-        facts.push((format!("{throttled} throttled"), State::High));
+        facts.push((format!("{throttled} throttled/min"), State::High));
     }
     match refused(summary) {
         State::Normal if figures.warnings > 0 => {
             let refused = format::short_count(figures.warnings);
-            facts.push((format!("{refused} refused"), State::Normal));
+            facts.push((format!("{refused} refused/min"), State::Normal));
         }
         State::Normal => {}
         // What is over a limit is refused, too.

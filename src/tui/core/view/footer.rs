@@ -5,7 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Modifier;
 
-use super::draw::{clear, put, put_right, put_segments, segments_width, styled};
+use super::draw::{clear, put, put_message, put_right, put_segments, segments_width, styled};
 use super::{MAX_QUERY, alerts, bulk, palette, prompt, screens};
 use crate::bulk::Deed;
 use crate::format;
@@ -76,15 +76,8 @@ fn skip_columns(value: &str, columns: usize) -> &str {
     &value[text::fit(value, columns).len()..]
 }
 
-fn query_of<'a>(model: &'a Model, field: &Field) -> Option<&'a Query> {
-    match field.purpose {
-        Purpose::Search => model.pane().search(),
-        Purpose::Filter => model.pane().filter().query.as_ref(),
-    }
-}
-
 fn result(model: &Model, field: &Field) -> String {
-    if query_of(model, field).is_none() && field.problem.is_none() {
+    if model.query_of(field.purpose).is_none() && field.problem.is_none() {
         return String::new();
     }
     let found = match field.purpose {
@@ -98,11 +91,10 @@ fn result(model: &Model, field: &Field) -> String {
 
 fn under_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
-    let room = usize::from(area.width) - 2;
     if let Some(problem) = &field.problem {
-        put(buf, area, 1, room, &text::safe(&problem.to_string()), theme.error());
-    } else if let Some(note) = query_of(model, field).and_then(Query::note) {
-        put(buf, area, 1, room, &text::safe(note), theme.warning());
+        put_message(buf, area, &text::safe(&problem.to_string()), theme.error());
+    } else if let Some(note) = model.query_of(field.purpose).and_then(Query::note) {
+        put_message(buf, area, &text::safe(note), theme.warning());
     } else {
         notice_or_hints(model, buf, area);
     }
@@ -117,9 +109,7 @@ fn notice_or_hints(model: &Model, buf: &mut Buffer, area: Rect) {
 }
 
 fn show_notice(model: &Model, notice: &str, buf: &mut Buffer, area: Rect) {
-    let room = usize::from(area.width).saturating_sub(2);
-    let notice = text::safe(notice);
-    put(buf, area, 1, room, &text::clip(&notice, room), model.options.theme.strong());
+    put_message(buf, area, &text::safe(notice), model.options.theme.strong());
 }
 
 /// The existing marks, while a letter is expected.

@@ -66,7 +66,7 @@ fn right(model: &Model, room: usize) -> Vec<Segment> {
     let state: Vec<_> = state.collect();
     let whole = text::width(&short_source(model)) + 3;
     let source = whole.min(MIN_SOURCE + 3);
-    let (long, short) = (format!("{rate} events   "), format!("{rate}  "));
+    let (long, short) = (format!("{rate} accepted  "), format!("{rate}  "));
     for (rate, beside) in [(&long, whole), (&short, whole), (&short, source), (&short, 0)] {
         if text::width(rate) + segments_width(&state) + beside <= room {
             return [vec![styled(rate.as_str(), theme.plain())], state].concat();

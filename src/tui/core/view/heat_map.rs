@@ -11,6 +11,8 @@ use bklit_wire::history::Buckets;
 
 /// The shades, from few to many.
 const SHADES: [&str; 4] = ["░", "▒", "▓", "█"];
+/// One in this many may be an outlier, at each end.
+const OUTLIERS: u128 = 200;
 /// The fewest buckets that a map covers, so that steady latencies are not spread over all rows.
 const MIN_BUCKETS: u8 = 16;
 
@@ -31,10 +33,21 @@ impl HeatMap {
         self.columns.iter().all(Buckets::is_empty)
     }
 
-    /// The lowest and the highest bucket shown.
+    /// The lowest and the highest bucket with a row of their own: a few outliers belong to the first
+    /// and the last row, so that they do not take the space of all others.
     fn range(&self) -> (u8, u8) {
-        let numbers = || self.columns.iter().flat_map(Buckets::numbered).map(|(bucket, _)| bucket);
-        let (low, high) = (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0));
+        let mut all = Buckets::default();
+        self.columns.iter().for_each(|column| all.merge(column));
+        let total = all.numbered().map(|(_, n)| u128::from(n)).sum::<u128>();
+        let few = total / OUTLIERS;
+        let mut below = 0;
+        let mut inner = all.numbered().filter_map(|(bucket, n)| {
+            let before = below;
+            below += u128::from(n);
+            (below > few && total - before > few).then_some(bucket)
+        });
+        let low = inner.next().unwrap_or(0);
+        let high = inner.last().unwrap_or(low);
         let missing = MIN_BUCKETS.saturating_sub(high - low);
         let low = low.saturating_sub(missing / 2);
         (low, high.max(low.saturating_add(MIN_BUCKETS)))
@@ -50,10 +63,13 @@ impl HeatMap {
         let buckets = usize::from(high - low) + 1;
         // Counted from the bottom.
         let row_of = |bucket: u8| usize::from(bucket.clamp(low, high) - low) * rows / buckets;
-        let upper = |nth: usize| {
-            let above = ((nth + 1) * buckets).div_ceil(rows).min(buckets);
-            Buckets::upper(low.saturating_add(u8::try_from(above - 1).unwrap_or(u8::MAX)))
+        // Below 1, nothing.
+        let upper = |rows_below: usize| {
+            let below = (rows_below * buckets).div_ceil(rows).min(buckets);
+            let bucket = u8::try_from(below).unwrap_or(u8::MAX).checked_add(low);
+            bucket.and_then(|bucket| bucket.checked_sub(1)).map_or(0, Buckets::upper)
         };
+        let mut labelled = None;
         let mut counts = vec![vec![0_u64; rows]; self.columns.len()];
         for (column, here) in self.columns.iter().zip(&mut counts) {
             for (bucket, n) in column.numbered() {
@@ -64,13 +80,15 @@ impl HeatMap {
         let most = counts.iter().flatten().copied().max().unwrap_or(0);
         for nth in 0..rows {
             let (at, label) = (row(area, rows - 1 - nth), row(labels, rows - 1 - nth));
-            let micros = upper(nth);
+            let micros = upper(nth + 1);
             let width = usize::from(labels.width).saturating_sub(1);
-            let is_labelled = nth + 1 == rows || nth % 3 == 0 && nth + 2 < rows;
-            if is_labelled {
-                put_right(buf, label, width, width, &format::micros(micros as f64), theme.dim());
+            let round = round_within(upper(nth), micros)
+                .filter(|_| labelled.is_none_or(|last| nth > last + 1));
+            if let Some(round) = round {
+                labelled = Some(nth);
+                put_right(buf, label, width, width, &format::micros(round as f64), theme.dim());
             }
-            put(buf, label, width, 1, if is_labelled { "┤" } else { "│" }, theme.frame(false));
+            put(buf, label, width, 1, if round.is_some() { "┤" } else { "│" }, theme.frame(false));
             let style = theme.duration(micros as f64);
             for (column, counts) in counts.iter().enumerate() {
                 if let Some(shade) = shade(counts[nth], most) {
@@ -84,6 +102,13 @@ impl HeatMap {
             put(buf, row(area, rows - 1 - nth), column, 1, "╌", theme.key());
         }
     }
+}
+
+/// The largest of 1, 2, 5, 10, 20, 50 and so on above `low`, up to `high`.
+fn round_within(low: u64, high: u64) -> Option<u64> {
+    let power = 10_u64.pow(high.checked_ilog10()?);
+    let round = [5, 2, 1].map(|digit| power.saturating_mul(digit));
+    round.into_iter().find(|&round| round <= high).filter(|&round| round > low)
 }
 
 /// The shade of a count, by its order of magnitude.
@@ -129,6 +154,34 @@ mod tests {
         let cells: Vec<String> = rows.iter().map(|row| row.chars().skip(8).collect()).collect();
         assert_eq!(cells, ["  ▒", "   ", "░  ", "   ", "█ ╌"], "{rows:?}");
         assert!(rows[0].starts_with("  1.0 s┤") && rows[4].contains("ms┤"), "{rows:?}");
+    }
+
+    #[test]
+    fn an_outlier_does_not_stretch_the_axis() {
+        let mut columns = vec![column(&[(2_000, 100), (20_000, 100)]); 10];
+        let rows = drawn(&HeatMap::new(columns.clone()), 10, 6);
+        columns[3] = column(&[(537_000_000, 1)]);
+        let with_outlier = drawn(&HeatMap::new(columns), 10, 6);
+        let axis = |rows: &[String]| -> Vec<String> {
+            rows.iter().map(|row| row.chars().take(8).collect()).collect()
+        };
+        assert_eq!(axis(&rows), axis(&with_outlier));
+        assert!(with_outlier[0].contains('░'), "the outlier is in the first row");
+    }
+
+    #[test]
+    fn labels_are_round() {
+        for (low, high, round) in [
+            (90, 110, Some(100)),
+            (1_700, 2_900, Some(2_000)),
+            (0, 1, Some(1)),
+            (5_000, 9_999, None),
+            (4_999, 9_999, Some(5_000)),
+            (0, 0, None),
+        ] {
+            assert_eq!(round_within(low, high), round, "{low} to {high}");
+        }
+        assert!(round_within(1, u64::MAX).is_some());
     }
 
     #[test]

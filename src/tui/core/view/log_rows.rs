@@ -1,6 +1,7 @@
 //! The log: one row per line, in columns; or several, if long lines are wrapped.
 
 mod body;
+mod details;
 
 use std::ops::Range;
 
@@ -12,7 +13,7 @@ use super::draw::{put, put_right, row};
 use crate::format;
 use crate::model::Model;
 use crate::model::layout::columns::{
-    Columns, DURATION, LEVEL_START, REPEATS, SHORT_ID, STAGE, STAGE_START, TIME, TIME_START,
+    Columns, DURATION, LEVEL_START, REPEATS, STAGE, STAGE_START, TIME, TIME_START,
 };
 use crate::model::line::{LineRef, shown_level};
 use crate::model::pane::Pane;
@@ -28,10 +29,11 @@ const MIN_DETAILS: usize = 6;
 const CONSOLE: &str = "console";
 
 pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
-    let columns = Columns::of(area.width.into(), pane.folds());
+    let mut columns = Columns::of(area.width.into(), pane.folds() && pane.wraps());
     let height = usize::from(area.height);
     if let Some(held) = pane.held(&model.ring) {
         let mut place = (0, held.skip);
+        fit(&mut columns, pane, held.lines.iter().map(|held| held.line.as_ref()));
         for line in &held.lines {
             let mut row = line_row(model, pane, &columns, line.line.as_ref(), buf, area);
             place = row.render_at(pane, area, place);
@@ -39,10 +41,13 @@ pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
         return;
     }
     let window = pane.window(height);
+    let lines = || window.range.clone().filter_map(|place| model.ring.get(pane.index()[place]));
+    fit(&mut columns, pane, lines());
+    let common = if is_known(pane) { details::common(lines()) } else { Vec::new() };
     let mut at = (0, window.skip);
     // The line shown next to the log.
     let beside = model.shown::<Detail>().map(|detail| detail.number);
-    for place in window.range {
+    for place in window.range.clone() {
         let number = pane.index()[place];
         let Some(line) = model.ring.get(number) else { continue };
         let mut row = line_row(model, pane, &columns, line, buf, area);
@@ -51,9 +56,28 @@ pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
             None => window.cursor == Some(place) && !pane.follows(),
         };
         row.repeats = pane.repeats(place);
+        row.common = &common;
         row.mark = model.marks.iter().find(|(_, marked)| **marked == number).map(|(mark, _)| *mark);
         at = row.render_at(pane, area, at);
     }
+}
+
+/// Whether the reason of the lines is in the title, because all have the same one.
+fn is_known(pane: &Pane) -> bool {
+    pane.filter().group.is_some()
+}
+
+/// Makes the column of the messages as wide as the longest one shown.
+fn fit<'a>(columns: &mut Columns, pane: &Pane, lines: impl Iterator<Item = LineRef<'a>>) {
+    let Some(most) = columns.fields else { return };
+    let shown = lines.filter(|line| reason_of(*line).is_none() || is_known(pane));
+    let longest = shown.map(|line| text::width(line.message())).max().unwrap_or(0);
+    columns.fields = Some(most.min(longest + 2));
+}
+
+/// Where the reason of a warning or an error is, and where the details after it start.
+fn reason_of(line: LineRef<'_>) -> Option<(Range<usize>, usize)> {
+    line.reason().filter(|_| line.level() > Level::Info)
 }
 
 fn line_row<'a>(
@@ -79,7 +103,9 @@ fn line_row<'a>(
         store: model.stage_name(Stage::Clickhouse),
         selected: false,
         repeats: 1,
-        is_known: pane.filter().group.is_some(),
+        reserved: 0,
+        is_known: is_known(pane),
+        common: &[],
         mark: None,
         time: time.strftime("%H:%M:%S%.3f").to_string(),
     }
@@ -103,8 +129,12 @@ struct Row<'a> {
     selected: bool,
     /// How many lines it represents.
     repeats: u32,
+    /// The columns at the end of its body that are not for message and details.
+    reserved: usize,
     /// Whether its reason is in the title, because all lines of the pane have the same one.
     is_known: bool,
+    /// The details that all lines shown have.
+    common: &'a [&'a str],
     /// The letter it is marked with.
     mark: Option<char>,
     time: String,
@@ -173,7 +203,15 @@ impl Row<'_> {
         self.put(LEVEL_START, self.columns.level, level, style);
         if self.repeats > 1 {
             let label = format!("×{}", format::tiny_count(self.repeats.into()));
-            let start = self.columns.body_start - REPEATS - 1;
+            // Wrapped, there is a column for it. Otherwise it is at the end of the body.
+            let start = match self.columns.repeats {
+                0 => {
+                    let end = self.body_end();
+                    self.reserved = text::width(&label) + 2;
+                    end - text::width(&label)
+                }
+                columns => self.columns.body_start - columns,
+            };
             self.put(start, REPEATS, &label, theme.warning());
         }
     }
@@ -191,11 +229,14 @@ impl Row<'_> {
     fn body(&mut self) {
         let start = self.columns.body_start;
         let mut free = start..self.body_end();
-        let reason = self.line.reason().filter(|_| self.line.level() > Level::Info);
+        let reason = reason_of(self.line);
+        if self.is_known {
+            let from = reason.map_or(self.line.fields_start(), |(_, rest)| rest);
+            let common = self.common;
+            return self.known_body(from, common);
+        }
         let has_reason = reason.is_some();
         let (fields_start, style) = match reason {
-            // All lines have it; what they do not have in common says more.
-            Some((_, rest)) if self.is_known => (rest, self.theme.message(self.line.level())),
             Some((reason, rest)) => {
                 let reason_text = &self.line.text()[reason.clone()];
                 free.start += self.reason(reason_text, reason.start, free.clone());
@@ -213,10 +254,10 @@ impl Row<'_> {
         let room = free.len() - details;
         let used = self.part(message, 0, free.start..free.start + room, style);
         let gap = if used > 0 { 2 } else { 0 };
-        let column = self.columns.fields.filter(|_| !has_reason || self.is_known).unwrap_or(0);
+        let column = self.columns.fields.filter(|_| !has_reason).unwrap_or(0);
         let from = (free.start + used + gap).max(start + column);
         if from + MIN_DETAILS <= free.end {
-            self.details(fields, fields_start, from..free.end);
+            self.details(fields_start, from..free.end);
         }
     }
 
@@ -225,11 +266,12 @@ impl Row<'_> {
         let Columns { body_start, body, event, duration, width, .. } = *self.columns;
         let has_event = event > 0 && self.line.event_id().is_some();
         let has_duration = duration > 0 && self.line.duration().is_some();
-        match (has_event, has_duration) {
+        let end = match (has_event, has_duration) {
             (true, _) => body_start + body,
             (false, true) => width - 1 - duration - 2,
             (false, false) => width - 1,
-        }
+        };
+        end - self.reserved
     }
 
     /// The reason, the brightest text of the line. If it is too long, its last cause stays, which
@@ -245,30 +287,6 @@ impl Row<'_> {
             self.put(columns.start, room, &kept, style)
         };
         (used + 2).min(room)
-    }
-
-    /// The details; the id of the batch, which is the last one, only with its end.
-    fn details(&mut self, fields: &str, from: usize, columns: Range<usize>) {
-        let style = self.theme.dim();
-        let offset = from - self.line.fields_start();
-        let line = self.line;
-        let batch = line.batch().filter(|(start, id)| {
-            *start >= offset && text::width(id) > SHORT_ID && !id.starts_with('"')
-        });
-        let Some((start, id)) = batch else {
-            self.part(fields, from, columns, style);
-            return;
-        };
-        let before = &fields[..start - offset];
-        let used = self.part(before, from, columns.clone(), style);
-        let label = format!("batch={}", text::clip_start(id, SHORT_ID));
-        let place = from + before.len()..from + fields.len();
-        let found = self.found.iter().any(|found| overlap(found, &place).is_some());
-        let style = if found { self.theme.found() } else { style };
-        let x = columns.start + used;
-        if x + text::width(&label) <= columns.end {
-            self.put(x, columns.end - x, &label, style);
-        }
     }
 
     /// Event id and duration.

@@ -4,17 +4,15 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 
-use super::draw::{clear, put, put_right, row};
+use super::draw::{clear, put, put_message, put_right, row};
 use crate::keymap::Action;
 use crate::model::Model;
 use crate::model::layout::Layout;
 use crate::model::palette::{Candidate, Palette, commands};
 use bklit_wire::text;
 
-/// `theme`, `stage:clickhouse`
-const WORD: usize = 24;
-/// `100 of 100`
-const MORE: usize = 10;
+/// The most columns of the words; a longer one pushes its help aside.
+const MAX_WORD: usize = 24;
 
 /// Returns the cursor's position.
 pub(super) fn render(
@@ -46,7 +44,7 @@ fn under(model: &Model, palette: &Palette, buf: &mut Buffer, area: Rect) {
     let room = usize::from(area.width).saturating_sub(2);
     put(buf, area, 0, usize::from(area.width), &" ".repeat(area.width.into()), Style::new());
     if let Some(problem) = &palette.problem {
-        put(buf, area, 1, room, &text::safe(problem), theme.error());
+        put_message(buf, area, &text::safe(problem), theme.error());
         return;
     }
     let (name, _) = commands::split(palette.input.value());
@@ -88,6 +86,8 @@ pub(super) fn list(
     let theme = model.options.theme;
     let (count, height) = (candidates.len(), usize::from(area.height));
     let width = usize::from(area.width);
+    let words = candidates.iter().map(|candidate| text::width(&text::safe(&candidate.word)));
+    let word = words.max().unwrap_or(0).min(MAX_WORD);
     for (nth, candidate) in candidates.iter().enumerate().skip(top).take(height) {
         let at = row(area, nth - top);
         put(buf, at, 0, width, &" ".repeat(width), Style::new());
@@ -100,19 +100,14 @@ pub(super) fn list(
         put(buf, at, 0, 1, mark, if is_chosen { theme.key() } else { theme.dim() });
         let used =
             put(buf, at, 2, width.saturating_sub(3), &text::safe(&candidate.word), theme.strong());
-        let help_at = (2 + used + 2).max(2 + WORD);
+        let help_at = (2 + used + 2).max(2 + word + 2);
         let style = theme.on(is_chosen, theme.dim());
-        put(
-            buf,
-            at,
-            help_at,
-            width.saturating_sub(help_at + MORE + 2),
-            &text::safe(&candidate.help),
-            style,
-        );
-        if nth == top && count > height {
-            let more = format!("{} of {count}", chosen.map_or(1, |nth| nth + 1));
-            put_right(buf, at, width - 1, MORE, &more, style);
-        }
+        let more = match nth == top && count > height {
+            true => format!("{} of {count}", chosen.map_or(1, |nth| nth + 1)),
+            false => String::new(),
+        };
+        put_right(buf, at, width - 1, text::width(&more), &more, style);
+        let room = width.saturating_sub(help_at + text::width(&more) + 2);
+        put(buf, at, help_at, room, &text::safe(&candidate.help), style);
     }
 }

@@ -1,9 +1,9 @@
 //! The prompt at the bottom of a view, and a message about its input.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::Position;
 
-use super::draw::{clear, put, put_right};
+use super::draw::{clear, put, put_message, put_right};
 use super::footer;
 use crate::bulk::{Deed, Known};
 use crate::format;
@@ -46,8 +46,7 @@ pub(super) fn render(
     put(buf, area, start, room, text::fit(value, room), theme.strong());
     match &prompt.problem {
         Some(problem) => {
-            let hints: Rect = layout.hints;
-            put(buf, hints, 1, width - 2, &text::safe(problem), theme.error());
+            put_message(buf, layout.hints, &text::safe(problem), theme.error());
         }
         None => footer::hints(model, buf, layout.hints),
     }

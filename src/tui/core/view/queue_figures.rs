@@ -3,19 +3,23 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::draw::{Segment, joined, put, put_right, put_segments, row, styled};
+use super::draw::{Segment, joined, put, put_right, put_segments, row, segments_width, styled};
 use super::flow;
 use super::graph::Graph;
 use crate::format;
 use crate::model::Model;
 use crate::model::figures::SECONDS;
 use crate::state::State;
+use crate::theme::Theme;
 use bklit_wire::gauges::match_rate;
+use bklit_wire::{reason, text};
 
 /// The width of the block from which the graph is next to the numbers instead of below them.
 const GRAPH_BESIDE_MIN_WIDTH: u16 = 56;
 /// The columns of the numbers next to the graph.
 const NUMBERS: u16 = 32;
+/// The columns of the border around the line.
+const FRAME: usize = 8;
 /// The column in which the numbers of the block end.
 const NUMBER_END: usize = 20;
 /// The smallest maximum of the graph's scale.
@@ -84,33 +88,73 @@ fn matching(model: &Model) -> Option<[Segment; 2]> {
     Some([styled(rate, style), of])
 }
 
-/// The figures in a line, most important first. What is wrong follows the depth, because a flow of
-/// this width has no space for it.
-pub(super) fn line(model: &Model) -> Vec<Segment> {
+/// The figures in a line in the upper border of this width, most important first. What is wrong
+/// follows the depth, because a flow of this width has no space for it. What does not fit is left
+/// out, but the reasons are shortened.
+pub(super) fn line(model: &Model, width: usize) -> Vec<Segment> {
     let theme = model.options.theme;
     let summary = model.figures.summary();
     let label = |text: String| styled(text, theme.dim());
-    let mut parts = vec![match summary.known_queue() {
+    let trouble = flow::trouble(model);
+    let depth = match summary.known_queue() {
         None => vec![label("queue –".into())],
         Some(queue) => {
-            let alarm = label(of_alarm(model, queue.depth));
-            vec![label("queue ".into()), depth(model, queue.depth), alarm]
+            let mut part = vec![label("queue ".into()), depth(model, queue.depth)];
+            let of = of_alarm(model, queue.depth);
+            // The colour says it, too.
+            let reason = trouble.reasons.first().map_or(0, |reason| text::width(reason) + 3);
+            if segments_width(&part) + text::width(&of) + reason + FRAME <= width {
+                part.push(label(of));
+            }
+            part
         }
-    }];
+    };
+    let mut line = Line { parts: vec![depth], room: width.saturating_sub(FRAME), theme };
     let spooled = summary.queue.and_then(|queue| spooled(model, queue.spooled));
-    parts.extend(spooled.map(|spooled| vec![spooled]));
-    let trouble = flow::trouble(model).into_iter();
-    parts.extend(trouble.map(|wrong| vec![styled(wrong, theme.error())]));
+    line.extend(spooled.map(|spooled| vec![spooled]));
+    for reason in trouble.reasons {
+        let reason = reason::clip(&reason, line.free()).into_owned();
+        line.push(vec![styled(reason, theme.error())]);
+    }
+    for (fact, state) in trouble.facts {
+        line.push(vec![styled(fact, theme.state(state))]);
+    }
     if let Some(queue) = summary.known_queue() {
         let in_flight = styled(format::count(queue.in_flight), theme.strong());
-        parts.push(vec![failed(model, queue.failed), label(" failed".into())]);
-        parts.push(vec![in_flight, label(" in flight".into())]);
-        parts.extend(lapsed(model, queue.lapsed).map(|lapsed| vec![lapsed]));
+        line.push(vec![failed(model, queue.failed), label(" failed".into())]);
+        line.push(vec![in_flight, label(" in flight".into())]);
+        line.extend(lapsed(model, queue.lapsed).map(|lapsed| vec![lapsed]));
     }
-    parts.extend(matching(model).map(|[rate, of]| vec![label("match ".into()), rate, of]));
+    line.extend(matching(model).map(|[rate, of]| vec![label("match ".into()), rate, of]));
     // Last, so that nothing moves when it appears or disappears.
-    parts.extend(left_out(model).map(|left_out| vec![left_out]));
-    joined(parts, theme)
+    line.extend(left_out(model).map(|left_out| vec![left_out]));
+    joined(line.parts, theme)
+}
+
+/// Parts of a line, with dots between them.
+struct Line {
+    parts: Vec<Vec<Segment>>,
+    room: usize,
+    theme: Theme,
+}
+
+impl Line {
+    /// The columns for another part.
+    fn free(&self) -> usize {
+        let used = segments_width(&joined(self.parts.clone(), self.theme));
+        self.room.saturating_sub(used + 3)
+    }
+
+    /// Adds a part that fits.
+    fn push(&mut self, part: Vec<Segment>) {
+        if segments_width(&part) <= self.free() {
+            self.parts.push(part);
+        }
+    }
+
+    fn extend(&mut self, part: Option<Vec<Segment>>) {
+        part.into_iter().for_each(|part| self.push(part));
+    }
 }
 
 /// A block of numbers with a graph of the depth. Its title is in the border above it.

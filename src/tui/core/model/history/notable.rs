@@ -38,6 +38,8 @@ pub struct NotableLine {
     pub project: Option<String>,
     /// What happened, with the reason.
     pub text: String,
+    /// The page it was about, without the scheme, or else the event.
+    pub about: Option<String>,
 }
 
 /// The lines of one stage.
@@ -110,11 +112,16 @@ fn micros(log: &DebugLog) -> Option<u64> {
     Some((millis * 1e3) as u64)
 }
 
+fn without_scheme(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, rest)| rest)
+}
+
 impl NotableLine {
     fn of(log: &DebugLog) -> Self {
         let reason = REASONS.iter().find_map(|&name| log.data.get(name));
         let reason = reason.and_then(Value::as_str).map(|reason| format!(": {reason}"));
         let whole = format!("{}{}", log.message, reason.unwrap_or_default());
+        let url = log.data.get("url").and_then(Value::as_str);
         let safe = |what: &str| text::clip(&text::safe(what), MAX_TEXT).into_owned();
         Self {
             at: log.timestamp,
@@ -124,6 +131,7 @@ impl NotableLine {
             event: log.event_id.as_deref().map(safe),
             project: log.project_id.as_deref().map(safe),
             text: safe(&whole),
+            about: url.map(without_scheme).or(log.event_id.as_deref()).map(safe),
         }
     }
 }

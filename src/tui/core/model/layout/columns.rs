@@ -26,6 +26,8 @@ pub const LEVEL_START: usize = STAGE_START + STAGE + 1;
 pub struct Columns {
     /// The width of the level's name.
     pub level: usize,
+    /// The width of the repeats, with a gap.
+    pub repeats: usize,
     /// Where message and details start.
     pub body_start: usize,
     /// Their width.
@@ -56,7 +58,7 @@ impl Columns {
         let right: usize = columns.map(|column| column + 2).sum();
         let body = width.saturating_sub(body_start + right + 1);
         let fields = (width >= 108).then(|| (body * 9 / 20).clamp(26, 44));
-        Self { level, body_start, body, fields, event, duration, width }
+        Self { level, repeats, body_start, body, fields, event, duration, width }
     }
 }
 

@@ -56,8 +56,15 @@ mod tests {
         for (width, height) in [(60, 15), (80, 20), (80, 24), (120, 40), (250, 80)] {
             for (amount, split, alerts) in [(Amount::All, false, 1), (Amount::Few, true, 0)] {
                 for detail in [false, true] {
-                    let wanted =
-                        Wanted { amount, alerts, bulk: false, detail, timeline: true, split };
+                    let wanted = Wanted {
+                        amount,
+                        alerts,
+                        bulk: false,
+                        detail,
+                        timeline: true,
+                        split,
+                        message: 1,
+                    };
                     let layout = Layout::of(Rect::new(0, 0, width, height), wanted).unwrap();
                     assert!(layout.log.height >= 5, "{layout:?}");
                     let Some(strip) = layout.timeline else { continue };
@@ -82,6 +89,7 @@ mod tests {
             detail: false,
             timeline: true,
             split: false,
+            message: 1,
         };
         let has_it = |height, amount| {
             let layout = Layout::of(Rect::new(0, 0, 80, height), wanted(amount));

@@ -64,6 +64,19 @@ impl<'a> LineRef<'a> {
         Some((start + from..start + to, rest))
     }
 
+    /// Where each detail is in [`LineRef::text`], in the order shown.
+    pub fn field_ranges(&self) -> impl Iterator<Item = Range<usize>> + use<'a> {
+        let (fields, offset) = (self.fields(), self.fields_start());
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let rest = fields.get(start..).filter(|rest| !rest.is_empty())?;
+            let end = start + end_of_field(rest);
+            let range = offset + start..offset + end;
+            start = end + 1;
+            Some(range)
+        })
+    }
+
     /// Where the id of the batch and the label before it start in [`LineRef::fields`], and the id:
     /// always the last detail.
     pub fn batch(&self) -> Option<(usize, &'a str)> {
@@ -72,6 +85,17 @@ impl<'a> LineRef<'a> {
         let id = fields[start..].strip_prefix(BATCH)?.strip_prefix('=')?;
         Some((start, id))
     }
+}
+
+/// Where the first detail ends: at a space that is not quoted.
+fn end_of_field(fields: &str) -> usize {
+    let (mut quoted, mut escaped) = (false, false);
+    let end = fields.find(|c: char| {
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && !escaped && quoted;
+        c == ' ' && !quoted
+    });
+    end.unwrap_or(fields.len())
 }
 
 /// Where a quoted text ends, which starts after its first quote.

@@ -9,8 +9,9 @@ use bklit_wire::time::UtcMillis;
 
 /// The polling interval, in milliseconds: half a minute, the shortest step but one.
 const EVERY: i64 = 30_000;
-/// With a history shorter than this, in milliseconds, the last minute says more.
-const MIN_HISTORY: i64 = 5 * MINUTE;
+/// With a history shorter than this, in milliseconds, most of the bars for an hour would be missing,
+/// and the last minute says more.
+const MIN_HISTORY: i64 = 30 * MINUTE;
 
 /// The bars next to the figures of the stages.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl Default for BarsPanel {
 }
 
 impl BarsPanel {
-    /// The span shown: by default an hour, or the last minute while fewer than five minutes are known.
+    /// The span shown: by default an hour, or the last minute while less than half an hour is known.
     pub fn span(&self, now: UtcMillis) -> Span {
         let known = self.polled.data().and_then(|history| history.points.first());
         let is_long = |at: UtcMillis| now.epoch_millis() - at.epoch_millis() >= MIN_HISTORY;

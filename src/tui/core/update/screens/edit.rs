@@ -164,7 +164,7 @@ pub(in crate::update) fn retried(
             }
         }
         Ok(KeptEdit { kept, .. }) => {
-            (format!("edited event put back into the queue; the original is in {kept}"), None)
+            (format!("edited event put back into the queue; original: {kept}"), None)
         }
         // To be repeated: if it was done, the event is no longer in the failed queue.
         Err(why) => (format!("cannot edit: {why}"), Some(EditState::Valid)),

@@ -137,13 +137,18 @@ impl Handler for HistoryScreen {
     }
 }
 
-/// Opens the page of the whole pipeline, or of a stage.
-pub(in crate::update) fn open(model: &mut Model, topic: Option<Topic>) -> Option<Effect> {
-    if let Some(topic) = topic {
-        show_topic(model, topic);
-    }
-    if !matches!(model.screen(), Screen::History(_)) {
+/// Opens the page of the whole pipeline, or of a stage, at the present time. If it is open, another
+/// stage is shown at the same time.
+pub(in crate::update) fn open(model: &mut Model, topic: Topic) -> Option<Effect> {
+    show_topic(model, topic);
+    let is_open = matches!(model.screen(), Screen::History(_));
+    if !is_open {
         super::replace_panel(model, Screen::History(HistoryScreen));
+    }
+    if !is_open || topic == Topic::Pipeline {
+        let panel = &mut model.panels.history;
+        panel.cursor = None;
+        panel.show(panel.span, None);
     }
     settle(model);
     poll_now(model)

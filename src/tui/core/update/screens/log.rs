@@ -137,7 +137,7 @@ impl Handler for LogScreen {
             // The name is a switch; the figures next to it open the stage's history.
             let is_figures = layout.table.is_some_and(|table| at.x >= table.x + NAME_WIDTH);
             if is_figures {
-                return history::open(model, Some(Topic::Stage(stage)));
+                return history::open(model, Topic::Stage(stage));
             }
             return actions::act(model, Action::ToggleStage, stage.index());
         }

@@ -19,8 +19,10 @@ use crate::view::{MAX_QUERY, figures, panel, panes, timeline};
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::{reason, text};
 
-/// The most columns of a group's text in the title.
+/// The most columns of a group's text among other conditions.
 const MAX_GROUP: usize = 60;
+/// The columns of the log's upper border that are not for a group's text.
+const GROUP_FRAME: usize = 14;
 
 impl Draw for LogScreen {
     fn draw(&self, model: &Model, buf: &mut Buffer, layout: &Layout) -> Option<Position> {
@@ -50,9 +52,13 @@ fn frame(model: &Model, buf: &mut Buffer, layout: &Layout) {
     let theme = model.options.theme;
     let height = layout.status.bottom() - layout.rule.y;
     let title = if model.is_in_timeline() { "timeline" } else { "log" };
-    let right = cut_off(model, layout.rule.width);
+    let mut right = cut_off(model, layout.rule.width);
+    if right.is_empty() && layout.queue.is_none() {
+        // The upper border has no space for it.
+        right.extend(figures::stalled(model));
+    }
     let panel = Panel {
-        title: vec![styled(title, theme.strong())],
+        title: [vec![styled(title, theme.strong())], group(model, layout.rule.width)].concat(),
         right: if right.is_empty() && layout.timeline.is_some() {
             timeline::title(model)
         } else {
@@ -68,6 +74,19 @@ fn frame(model: &Model, buf: &mut Buffer, layout: &Layout) {
             let at = Rect { x: queue.x, y: layout.rule.y, width: 1, height: 1 };
             put(buf, at, 0, 1, "┴", theme.frame(is_focused(model)));
         }
+    }
+}
+
+/// What the lines of a group say, if the log shows only these. Lines do not repeat it.
+fn group(model: &Model, width: u16) -> Vec<Segment> {
+    let theme = model.options.theme;
+    match &model.pane().filter().group {
+        Some(group) if model.panes().count() == 1 => {
+            let room = usize::from(width).saturating_sub(GROUP_FRAME);
+            let what = reason::clip(group.what(), room).into_owned();
+            vec![styled(" · ", theme.dim()), styled(what, theme.reason())]
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -102,7 +121,11 @@ pub(in crate::view) fn shown_by(model: &Model, pane: &Pane) -> Vec<String> {
             phrases.push(format!("context ({} goes back)", model.key(Action::Context)));
         }
         Some(Visit::Group) => {
-            let group = phrase(model, filter, Condition::Group);
+            let is_titled = model.panes().count() == 1;
+            let group = match is_titled {
+                true => "only these".to_owned(),
+                false => phrase(model, filter, Condition::Group),
+            };
             phrases.push(format!("{group} ({} goes back)", model.key(Action::Back)));
         }
         None => {}
@@ -117,6 +140,10 @@ pub(in crate::view) fn shown_by(model: &Model, pane: &Pane) -> Vec<String> {
     phrases.extend(conditions.map(|condition| phrase(model, filter, condition)));
     if pane.folds() {
         phrases.push("repeats folded".to_owned());
+    }
+    if pane.shift() > 0 && !pane.wraps() {
+        let back = model.key(Action::ScrollLeft);
+        phrases.push(format!("from column {} ({back} goes back)", pane.shift() + 1));
     }
     phrases
 }

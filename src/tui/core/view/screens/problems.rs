@@ -14,7 +14,9 @@ use crate::model::panels::{Problem, ProblemKey, ProblemsPanel};
 use crate::model::parts::ListParts;
 use crate::model::screen::ProblemsScreen;
 use crate::theme::Theme;
-use crate::view::draw::{Segment, joined, put, put_right, put_segments, row, rule, select, styled};
+use crate::view::draw::{
+    Segment, joined, put, put_right, put_segments, row, rule, segments_width, select, styled,
+};
 use crate::view::panel;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::time::UtcMillis;
@@ -22,50 +24,74 @@ use bklit_wire::{reason, text};
 
 /// `1,234 k`
 const COUNT: usize = 6;
-/// The cells of a trend: ten minutes, or an hour in parts of five minutes.
+/// The most cells of a trend: ten minutes, or an hour in parts of five minutes.
 const TREND: usize = 12;
 /// `12:34:56`
 const FIRST: usize = 8;
-/// `1m 11s`
-const LAST: usize = 7;
-/// `clickhouse 400`
-const WHERE: usize = 14;
+/// The most columns of a project.
 const PROJECT: usize = 14;
+/// `1,234 k`
 const FAILED: usize = 6;
+/// The names of the columns before the reason.
+const NAMES: [&str; 7] = ["count", "trend", "first", "last", "failed", "where", "project"];
 
-/// The columns for a width, by their starts. A column that is left out has the width 0.
+/// The columns, as wide as what is in them. A column that is left out has the width 0: one without
+/// space, or that is empty in all rows.
 struct Columns {
-    trend: usize,
-    first: usize,
-    project: usize,
-    failed: usize,
+    /// Their widths from left to right, without the reason.
+    widths: [usize; 7],
 }
 
 impl Columns {
-    fn of(width: usize) -> Self {
-        let from = |least: usize, column: usize| if width >= least { column } else { 0 };
-        Self {
-            trend: from(78, TREND),
-            first: from(100, FIRST),
-            project: from(112, PROJECT),
-            failed: from(70, FAILED),
-        }
+    fn of(model: &Model, width: usize) -> Self {
+        let problems = &model.panels().problems;
+        let rows = || problems.rows().iter();
+        let widest = |nth: usize, texts: &mut dyn Iterator<Item = String>| {
+            let widest = texts.map(|text| text::width(&text)).max().unwrap_or(0);
+            if widest == 0 { 0 } else { widest.max(NAMES[nth].len()) }
+        };
+        let last = widest(3, &mut rows().map(|problem| last(model, problem)));
+        let failed = rows().any(|problem| problem.failed.is_some());
+        let places = widest(5, &mut rows().map(|problem| place(model, problem).join(" ")));
+        let project = |problem| problems.projects(problem).map_or_else(String::new, one_project);
+        let project = widest(6, &mut rows().map(project));
+        let all = [COUNT, trend(problems), FIRST, last, FAILED, places, project];
+        Self::fitting(width, all, failed)
     }
 
-    /// The widths from left to right, without the reason.
-    fn widths(&self) -> [usize; 7] {
-        [COUNT, self.trend, self.first, LAST, self.failed, WHERE, self.project]
+    /// Of columns of these widths, those for which there is space.
+    fn fitting(width: usize, all: [usize; 7], has_failed: bool) -> Self {
+        let [count, trend, first, last, failed, place, project] = all;
+        let from = |least: usize, column: usize| if width >= least { column } else { 0 };
+        let failed = if has_failed { from(70, failed) } else { 0 };
+        let (trend, first, project) = (from(78, trend), from(100, first), from(112, project));
+        Self { widths: [count, trend, first, last, failed, place, project] }
     }
 
     /// The start of each column, and of the reason.
     fn starts(&self) -> [usize; 8] {
         let mut starts = [3; 8];
-        for (nth, width) in self.widths().into_iter().enumerate() {
+        for (nth, width) in self.widths.into_iter().enumerate() {
             let gap = if width > 0 { 2 } else { 0 };
             starts[nth + 1] = starts[nth] + width + gap;
         }
         starts
     }
+
+    /// Writes a cell; numbers and times are right-aligned.
+    fn put(&self, buf: &mut Buffer, at: Rect, nth: usize, what: &str, style: Style) -> usize {
+        let (start, width) = (self.starts()[nth], self.widths[nth]);
+        if matches!(NAMES[nth], "count" | "failed" | "last") {
+            put_right(buf, at, start + width, width, what, style);
+            return width;
+        }
+        put(buf, at, start, width, what, style)
+    }
+}
+
+/// The cells of a trend.
+fn trend(problems: &ProblemsPanel) -> usize {
+    problems.span().minutes().map_or(TREND, |minutes| minutes.min(TREND))
 }
 
 impl Draw for ProblemsScreen {
@@ -102,7 +128,7 @@ fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let problems = &model.panels().problems;
     rule(buf, row(area, 0), theme, &title(problems, theme), &total(model, problems));
     let parts = ListParts::of(area);
-    let columns = Columns::of(parts.list.width.into());
+    let columns = Columns::of(model, parts.list.width.into());
     labels(&columns, buf, parts.labels, theme);
     let height = usize::from(parts.list.height);
     let (top, selected) = (problems.cursor().top(), problems.cursor().selected());
@@ -154,16 +180,10 @@ fn queue_state(model: &Model) -> Vec<Segment> {
 }
 
 fn labels(columns: &Columns, buf: &mut Buffer, at: Rect, theme: Theme) {
-    let starts = columns.starts();
-    let names = ["count", "trend", "first", "last", "failed", "where", "project"];
-    for (nth, (name, width)) in names.into_iter().zip(columns.widths()).enumerate() {
-        if matches!(name, "count" | "failed" | "last") {
-            put_right(buf, at, starts[nth] + width, width, name, theme.dim());
-        } else {
-            put(buf, at, starts[nth], width, name, theme.dim());
-        }
+    for (nth, name) in NAMES.into_iter().enumerate() {
+        columns.put(buf, at, nth, name, theme.dim());
     }
-    put(buf, at, starts[7], usize::from(at.width), "reason", theme.dim());
+    put(buf, at, columns.starts()[7], usize::from(at.width), "reason", theme.dim());
 }
 
 fn problem_row(
@@ -184,40 +204,46 @@ fn problem_row(
         _ => ("▲", theme.warning()),
     };
     let dim = theme.on(selected, theme.dim());
-    let starts = columns.starts();
     put(buf, at, 1, 1, sign, style);
-    let count = format::short_count(problems.count(problem, model.now));
-    put_right(buf, at, starts[0] + COUNT, COUNT, &count, style);
+    columns.put(buf, at, 0, &format::short_count(problems.count(problem, model.now)), style);
     let first = group.map(|group| group.first).or_else(|| failed?.first);
     if let Some(group) = group {
         let minutes = if problems.span().minutes() == Some(10) { 10 } else { 60 };
         let trend = bars(&group.per_minute(model.now, minutes));
-        put(buf, at, starts[1], columns.trend, &trend, theme.on(selected, Style::new()));
+        columns.put(buf, at, 1, &trend, theme.on(selected, Style::new()));
     }
     let first = first.map_or_else(String::new, |first| model.time_of_day(first));
-    put(buf, at, starts[2], columns.first, &first, dim);
-    let last = problems.last(problem).map_or_else(String::new, |last| age(model.now, last));
-    put_right(buf, at, starts[3] + LAST, LAST, &last, dim);
+    columns.put(buf, at, 2, &first, dim);
+    columns.put(buf, at, 3, &last(model, problem), dim);
     if let Some(failed) = failed {
-        let count = format::short_count(failed.count);
-        put_right(buf, at, starts[4] + columns.failed, columns.failed, &count, theme.error());
+        columns.put(buf, at, 4, &format::short_count(failed.count), theme.error());
     }
-    match group {
-        Some(group) => {
-            let stage = group.key.stage();
-            let name = stage.map_or("unparsed", |stage| model.stage_name(stage));
-            let used = put(buf, at, starts[5], WHERE, name, stage_style(theme, stage));
-            if let Some(status) = group.key.status() {
-                put(buf, at, starts[5] + used + 1, 3, &status.to_string(), theme.plain());
-            }
-        }
-        None => drop(put(buf, at, starts[5], WHERE, "failed queue", theme.plain())),
-    }
+    let [name, status] = place(model, problem);
+    let style = group.map_or(theme.plain(), |group| stage_style(theme, group.key.stage()));
+    let used = columns.put(buf, at, 5, &name, style);
+    put(buf, at, columns.starts()[5] + used + 1, 3, &status, theme.plain());
     let projects = problems.projects(problem).map_or_else(String::new, one_project);
-    put(buf, at, starts[6], columns.project, &projects, dim);
-    let room = usize::from(at.width).saturating_sub(starts[7] + 1);
+    columns.put(buf, at, 6, &projects, dim);
+    let start = columns.starts()[7];
+    let room = usize::from(at.width).saturating_sub(start + 1);
     let what = group.map_or_else(|| what(problem), Group::what);
-    put(buf, at, starts[7], room, &reason::clip(what, room), theme.on(selected, theme.reason()));
+    put(buf, at, start, room, &reason::clip(what, room), theme.on(selected, theme.reason()));
+}
+
+/// How long ago the last one was.
+fn last(model: &Model, problem: &Problem) -> String {
+    let last = model.panels().problems.last(problem);
+    last.map_or_else(String::new, |last| age(model.now, last))
+}
+
+/// The stage, and the status if there is one.
+fn place(model: &Model, problem: &Problem) -> [String; 2] {
+    let Some(group) = model.panels().problems.group(problem) else {
+        return ["failed queue".to_owned(), String::new()];
+    };
+    let name = group.key.stage().map_or("unparsed", |stage| model.stage_name(stage));
+    let status = group.key.status().map_or_else(String::new, |status| status.to_string());
+    [name.to_owned(), status]
 }
 
 fn stage_style(theme: Theme, stage: Option<Stage>) -> Style {
@@ -278,29 +304,58 @@ fn nothing(model: &Model, buf: &mut Buffer, area: Rect) {
 /// The selected problem as its last line has it: the reason in full, the projects, what can be done.
 fn details(model: &Model, problem: &Problem, buf: &mut Buffer, area: Rect) {
     let (theme, problems) = (model.options.theme, &model.panels().problems);
-    let (group, failed) = (problems.group(problem), problems.failed_of(problem));
+    let group = problems.group(problem);
     let message = group.map_or("events in the failed queue", |group| group.key.message());
     rule(buf, row(area, 0), theme, &[styled(message, theme.strong())], &[]);
     let width = usize::from(area.width).saturating_sub(3);
+    // The reason leaves a row for what can be done, and one for the projects.
+    let facts = facts(model, problem, width);
+    let rows = usize::from(area.height).saturating_sub(1);
     let what = group.map_or_else(|| what(problem), |group| &group.example);
-    for (nth, piece) in text::wrap(what, width).into_iter().take(2).enumerate() {
-        put(buf, row(area, 1 + nth), 2, width, piece, theme.reason());
+    let pieces = text::wrap(what, width);
+    let most = rows.saturating_sub(facts.len()).max(2);
+    let mut y = 1;
+    for (nth, piece) in pieces.iter().take(most).enumerate() {
+        let is_cut = nth + 1 == most && pieces.len() > most;
+        let rest =
+            &what[what.len() - pieces[nth..].iter().map(|piece| piece.len()).sum::<usize>()..];
+        put(buf, row(area, y), 2, width, if is_cut { rest } else { piece }, theme.reason());
+        y += 1;
     }
-    let named = problems.projects(problem).map_or_else(String::new, listed);
-    put(buf, row(area, 3), 2, width, &named, theme.plain());
+    for fact in facts {
+        put_segments(buf, row(area, y), 2, width, &fact);
+        y += 1;
+    }
+}
+
+/// What else is known of a problem, in as few rows as it fits into, most important first.
+fn facts(model: &Model, problem: &Problem, width: usize) -> Vec<Vec<Segment>> {
+    let (theme, problems) = (model.options.theme, &model.panels().problems);
     let mut items = Vec::new();
-    if let Some(group) = group {
-        let (first, last) = (model.time_of_day(group.first), model.time_of_day(group.last));
-        let all = format::plural(group.count, "line");
-        items.push(vec![styled(format!("{all} from {first} to {last}"), theme.dim())]);
-    }
-    if let Some(failed) = failed {
+    if let Some(failed) = problems.failed_of(problem) {
         let count = format::plural(failed.count, "event");
         let retry = model.key(Action::RetryGroup);
         let says = format!("{count} in the failed queue, {retry} retries");
         items.push(vec![styled(says, theme.error())]);
     }
-    put_segments(buf, row(area, 4), 2, width, &joined(items, theme));
+    if let Some(group) = problems.group(problem) {
+        let (first, last) = (model.time_of_day(group.first), model.time_of_day(group.last));
+        // A line may stand for many.
+        let all = format::plural(group.count, "time");
+        items.push(vec![styled(format!("{all} from {first} to {last}"), theme.dim())]);
+    }
+    let named = problems.projects(problem).map_or_else(String::new, listed);
+    items.push(vec![styled(named, theme.plain())]);
+    let mut rows: Vec<Vec<Segment>> = Vec::new();
+    for item in items {
+        match rows.last_mut() {
+            Some(row) if segments_width(row) + 3 + segments_width(&item) <= width => {
+                *row = joined(vec![std::mem::take(row), item], theme);
+            }
+            _ => rows.push(item),
+        }
+    }
+    rows
 }
 
 /// `projects: shop 121, blog 3 and 7 of others`
@@ -327,8 +382,9 @@ mod tests {
 
     #[test]
     fn columns_leave_space_for_the_reason() {
+        let widest = [COUNT, TREND, FIRST, 7, FAILED, "ingestion 400".len(), PROJECT];
         for width in 58..=250 {
-            let columns = Columns::of(width);
+            let columns = Columns::fitting(width, widest, true);
             assert!(columns.starts()[7] + 20 <= width, "{width}");
         }
     }

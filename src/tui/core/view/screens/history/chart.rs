@@ -9,7 +9,7 @@ use super::{point_time, topic_name};
 use crate::format;
 use crate::model::Model;
 use crate::model::history::{PageParts, Series, Shift, Span, Topic};
-use crate::view::draw::{Segment, put, put_right, row, rule, styled};
+use crate::view::draw::{Segment, put, put_right, row, rule, segments_width, styled};
 use crate::view::heat_map::HeatMap;
 use bklit_wire::history::{Buckets, Totals};
 use bklit_wire::text;
@@ -19,10 +19,14 @@ use bklit_wire::time::UtcMillis;
 const BARS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
 /// The fewest columns between two labels of times.
 const LABEL_EVERY: usize = 14;
+/// The columns of the title that are not for texts.
+const RULE: usize = 7;
 
 pub(super) fn render(model: &Model, buf: &mut Buffer, parts: &PageParts) {
     let theme = model.options.theme;
-    rule(buf, parts.title, theme, &title(model), &spans(model));
+    let spans = spans(model);
+    let free = usize::from(parts.title.width).saturating_sub(segments_width(&spans) + RULE);
+    rule(buf, parts.title, theme, &title(model, free), &spans);
     if parts.heat.width == 0 {
         return;
     }
@@ -73,17 +77,23 @@ fn labels(parts: &PageParts, part: Rect) -> Rect {
     Rect { x, width: part.x.saturating_sub(x), ..part }
 }
 
-fn title(model: &Model) -> Vec<Segment> {
+/// The title in this many columns.
+fn title(model: &Model, columns: usize) -> Vec<Segment> {
     let theme = model.options.theme;
     let what = match model.panels().history.topic() {
-        Topic::Pipeline => "  accept→stored, accepted, ✗ failures",
-        Topic::Stage(_) => "  latency, rate, ✗ failures",
+        Topic::Pipeline => "accept→stored, accepted, ✗ failures",
+        Topic::Stage(_) => "latency, rate, ✗ failures",
     };
     let mut title = vec![topic_name(model), styled("  ", theme.plain())];
     title.extend(looked_at(model));
     match problem(model) {
         Some(why) => title.push(styled(format!("  {why}"), theme.warning())),
-        None => title.push(styled(what, theme.dim())),
+        None => {
+            let free = columns.saturating_sub(segments_width(&title) + 2);
+            let fitting = [what, "✗ failures"].into_iter().find(|what| text::width(what) <= free);
+            let what = fitting.map(|what| styled(format!("  {what}"), theme.dim()));
+            title.extend(what);
+        }
     }
     title
 }

@@ -21,7 +21,7 @@ const VALUE: usize = 9;
 /// A figure.
 #[derive(Clone, Copy)]
 enum Figure {
-    /// Accepted events, or steps, per second.
+    /// Accepted events, or steps, per minute.
     Rate,
     /// Failed steps per minute.
     Failures,
@@ -60,15 +60,18 @@ impl Figure {
     }
 
     fn value(self, topic: Topic, totals: &Totals, seconds: f64) -> Option<Value> {
+        // All in the same unit, so that they can be compared.
         let per_minute = |count: u64| {
             let rate = count as f64 * 60.0 / seconds;
-            Some((format!("{}/min", format::short_count(rate.ceil() as u64)), rate))
+            let count = match rate.ceil() as u64 {
+                few @ ..1_000 => few.to_string(),
+                many @ ..10_000 => format!("{:.1}k", many as f64 / 1e3),
+                many => format::tiny_count(many),
+            };
+            Some((format!("{count}/min"), rate))
         };
         match self {
-            Self::Rate => {
-                let rate = topic.count(totals) as f64 / seconds;
-                Some((format::rate(rate), rate))
-            }
+            Self::Rate => per_minute(topic.count(totals)),
             Self::Failures => per_minute(topic.errors(totals)),
             Self::Warnings => per_minute(topic.warnings(totals)),
             Self::Waiting => {

@@ -9,7 +9,8 @@ use crate::model::history::{NotableLine, Topic};
 use crate::model::layout::below;
 use crate::model::panels::HistoryList;
 use crate::model::{HistoryRow, Model};
-use crate::view::draw::{Segment, put, put_right, row, rule, select, styled};
+use crate::view::draw::{Segment, put, put_right, row, rule, segments_width, select, styled};
+use bklit_wire::debug_log::Level;
 use bklit_wire::history::ProjectTotals;
 use bklit_wire::text;
 
@@ -17,6 +18,12 @@ const TIME: usize = 8;
 const DURATION: usize = 7;
 const STAGE: usize = 10;
 const COUNT: usize = 9;
+/// Less of a detail is not useful.
+const MIN_PART: usize = 6;
+/// The columns of the title that are not for texts.
+const RULE: usize = 7;
+/// The width from which rows have the stage's name, and not only its colour.
+const STAGE_MIN_WIDTH: usize = 44;
 
 pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let (theme, panel) = (model.options.theme, &model.panels().history);
@@ -26,7 +33,9 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
         0 => Vec::new(),
         count => vec![styled(format!("{} of {}", place.min(count), count), theme.dim())],
     };
-    rule(buf, row(area, 0), theme, &titles(model), &place);
+    let titles = titles(model);
+    let fits = segments_width(&titles) + segments_width(&place) + RULE <= usize::from(area.width);
+    rule(buf, row(area, 0), theme, &titles, if fits { &place } else { &[] });
     for nth in 0..usize::from(area.height) {
         let sign = if nth == 0 { "┬" } else { "│" };
         put(buf, row(area, nth), 0, 1, sign, theme.frame(false));
@@ -78,17 +87,25 @@ fn line_row(model: &Model, line: &NotableLine, buf: &mut Buffer, at: Rect, selec
         put_right(buf, at, x + DURATION, DURATION, &format::micros(micros), style);
     }
     x += DURATION + 1;
-    if model.panels().history.topic() == Topic::Pipeline {
+    let is_of_any = model.panels().history.topic() == Topic::Pipeline;
+    if is_of_any && width >= STAGE_MIN_WIDTH {
         put(buf, at, x, STAGE, stage_name(model, line.stage), theme.stage(line.stage));
         x += STAGE + 1;
     }
     let room = width.saturating_sub(x + 1);
-    let used = put(buf, at, x, room, &line.text, theme.message(line.level));
-    if let Some(project) = &line.project {
-        let gap = used + 2;
-        let room = room.saturating_sub(gap);
-        if text::width(project) <= room {
-            put(buf, at, x + gap, room, project, theme.on(selected, theme.dim()));
+    // Narrow rows have what differs, in the colour of the stage.
+    let about = line.about.as_deref().filter(|_| line.level == Level::Info);
+    let short = about.filter(|_| width < STAGE_MIN_WIDTH);
+    if let Some(short) = short {
+        let style = if is_of_any { theme.stage(line.stage) } else { theme.plain() };
+        put(buf, at, x, room, &text::clip_start(short, room), style);
+        return;
+    }
+    let mut end = x + put(buf, at, x, room, &line.text, theme.message(line.level)) + 2;
+    for part in [line.about.as_deref(), line.project.as_deref()].into_iter().flatten() {
+        let room = width.saturating_sub(end + 1);
+        if room >= MIN_PART {
+            end += put(buf, at, end, room, part, theme.on(selected, theme.dim())) + 2;
         }
     }
 }
