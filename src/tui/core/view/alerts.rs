@@ -97,12 +97,7 @@ fn alert(model: &Model, banner: &Banner, room: usize) -> Vec<Segment> {
     let [long, short, least] = times(model, banner);
     let room = room.saturating_sub(2);
     let repeated = format!("{again}{long}");
-    let ways = [
-        (&*message, &repeated),
-        (&message, &long),
-        (condition, &long),
-        (condition, &short),
-    ];
+    let ways = [(&*message, &repeated), (&message, &long), (condition, &long), (condition, &short)];
     let fits = |(words, time): &(&str, &String)| text::width(words) + text::width(time) <= room;
     let clipped = |time: &str| reason::clip(condition, room.saturating_sub(text::width(time)));
     let (words, time) = match ways.into_iter().find(fits) {
