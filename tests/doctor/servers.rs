@@ -106,7 +106,7 @@ fn a_redis_with_restricted_permissions_is_still_checked() {
     server.cli(&["ACL", "SETUSER", "app", "-lpush"]);
     assert_found(&app, "redis", "problem", "NOPERM: the user may not run LPUSH on it");
     server.cli(&["ACL", "SETUSER", "app", "+lpush", "-eval"]);
-    assert_found(&app, "redis", "problem", "has no permissions");
+    assert_found(&app, "redis", "problem", "no permissions to run the 'eval' command");
 }
 
 #[test]
