@@ -386,7 +386,7 @@ async fn an_unreadable_token_is_left_out_of_the_list() {
     bench.add("bad", "");
     bench
         .database
-        .sql("UPDATE api_token SET \"allowedDomains\" = ARRAY[NULL] WHERE \"id\" = 'bad'");
+        .sql("UPDATE api_token SET \"allowedDomains\" = '{{a,b},{c,d}}' WHERE \"id\" = 'bad'");
     let listing = bench.store.listing().await;
     let ids: Vec<_> = listing.tokens.iter().map(|token| token.id.as_str()).collect();
     assert_eq!((ids.as_slice(), listing.unreadable), (["good"].as_slice(), 1));

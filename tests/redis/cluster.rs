@@ -83,7 +83,7 @@ async fn a_plain_url_of_a_cluster_is_refused_with_the_remedy() {
     let queue =
         RedisQueue::new(Server::new(&options(&url)).unwrap(), &RedisQueueOptions::default());
     let error = queue.push(item("a")).await.unwrap_err().to_string();
-    assert!(error.contains("cluster support disabled"), "{error}");
+    assert!(error.contains("write redis:// instead of redis+cluster://"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
