@@ -274,7 +274,6 @@ mod tests {
         };
         let schema = SqlSchema { engine: Engine::Clickhouse, tables: (0..2).map(table).collect() };
         let sources = Sources { schema: Some(&schema), saved: &[] };
-        let began = std::time::Instant::now();
         for sql in ["SELECT c", "SELECT col", "SELECT column_9999"].repeat(10) {
             let found = Completion::of(sql, sql.len(), sources, false).candidates;
             assert!(found.len() <= MAX_CANDIDATES);
@@ -282,7 +281,9 @@ mod tests {
         let found = Completion::of("SELECT column_999", 17, sources, false).candidates;
         assert_eq!(found[0].help, "TEXT table_0, table_1");
         assert_eq!(found.len(), 10);
-        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+        // More are never collected.
+        let tables: Vec<_> = schema.tables.iter().collect();
+        assert_eq!(columns(&tables, "c").len(), MAX_CANDIDATES);
     }
 
     #[test]
