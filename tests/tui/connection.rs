@@ -121,6 +121,7 @@ fn the_header_and_the_flow_agree_about_the_worker() {
     let mut console = busy(120, 40);
     publish(&mut console, 12, |figures| {
         figures.store_health = Health::Failing;
+        figures.accept_to_stored = Default::default();
         for stage in &mut figures.stages[2..] {
             *stage = Default::default();
         }

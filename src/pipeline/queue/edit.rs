@@ -35,12 +35,12 @@ pub fn check(original: &str, edited: &str) -> Result<(), String> {
     let event = read_event(edited)?;
     let before = Identity::of(original);
     let (kind, time) = (event.payload.kind(), event.timestamp());
-    must_stay("id", before.id, event.id)?;
-    must_stay("projectId", before.project_id, event.project_id)?;
-    must_stay("type", before.kind.map(EventKind::as_str), kind.as_str())?;
+    must_stay("id", before.id, &event.id)?;
+    must_stay("projectId", before.project_id, &event.project_id)?;
+    must_stay("type", before.kind.map(EventKind::as_str), &kind.as_str())?;
     // Times that the worker does not believe are replaced by `queuedAt`, so it must stay, too.
-    must_stay("queuedAt", before.queued_at, event.queued_at)?;
-    must_stay("timestamp", before.time, time)?;
+    must_stay("queuedAt", before.queued_at, &event.queued_at)?;
+    must_stay("timestamp", before.time, &time)?;
     if before.push_ticket != event.push_ticket {
         return Err("pushTicket: must stay as it is, so that nothing is queued twice".to_owned());
     }
@@ -50,10 +50,10 @@ pub fn check(original: &str, edited: &str) -> Result<(), String> {
 fn must_stay<T: PartialEq + fmt::Display>(
     field: &str,
     before: Option<T>,
-    after: T,
+    after: &T,
 ) -> Result<(), String> {
     match before {
-        Some(before) if before != after => {
+        Some(before) if before != *after => {
             Err(format!("{field}: must stay \"{before}\", so that nothing is stored twice"))
         }
         _ => Ok(()),

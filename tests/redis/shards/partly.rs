@@ -21,7 +21,7 @@ async fn with_a_broken_list() -> (RedisServer, RedisQueue, Vec<FailedItem>, impl
     let cli = move |breaks: bool| {
         let client = redis::Client::open(url.as_str()).unwrap();
         let mut connection = client.get_connection().unwrap();
-        let saved = format!("{}-saved", list);
+        let saved = format!("{list}-saved");
         let (from, to) = if breaks { (&list, &saved) } else { (&saved, &list) };
         if !breaks {
             let _: () = redis::cmd("DEL").arg(&list).query(&mut connection).unwrap();
