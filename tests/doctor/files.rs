@@ -136,7 +136,7 @@ fn domains_that_never_match_or_match_too_much_are_reported() {
     assert_found(&cli, "tokens", "warning", "anybody can register names below `co.uk`");
     // As another program may have stored it.
     let file = rusqlite::Connection::open(daemon.data_dir().join("tokens.db")).unwrap();
-    file.execute("UPDATE token SET allowed_domains = '[\"a..b\"]' WHERE scope = 'ingest'", ())
+    file.execute("UPDATE token SET allowed_domains = '[\"a b\"]' WHERE scope = 'ingest'", ())
         .unwrap();
-    assert_found(&cli, "tokens", "warning", "`a..b` never matches: not a host name");
+    assert_found(&cli, "tokens", "warning", "`a b` never matches: not a host name");
 }

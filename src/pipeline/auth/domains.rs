@@ -46,9 +46,10 @@ struct Pattern<'a> {
     subdomains: bool,
 }
 
-/// The domains of an entry: several may be pasted into one, with commas or spaces between them.
+/// The domains of an entry: several may be pasted into one, with commas between them or on lines of
+/// their own.
 pub fn split(entry: &str) -> impl Iterator<Item = &str> {
-    entry.split(|c: char| c == ',' || c.is_whitespace()).filter(|domain| !domain.is_empty())
+    entry.split([',', '\n', '\r']).map(str::trim).filter(|domain| !domain.is_empty())
 }
 
 impl<'a> Pattern<'a> {
