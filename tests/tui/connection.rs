@@ -1,55 +1,33 @@
 //! What the console says about its source: where it is, since when there is no connection, and for
 //! how long figures are known.
 
-use std::sync::Arc;
-
 use bklit_console_core::model::ModelOptions;
 use bklit_console_core::msg::Msg;
 use bklit_console_core::playback::{ReplayState, Replayed};
 use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{Level, Stage};
-use bklit_wire::gauges::{Gauges, Health, QueueGauges};
+use bklit_wire::gauges::{Health, QueueGauges};
 use bklit_wire::time::UtcMillis;
 use serde_json::json;
 
-use super::feed::{Console, NOON, busy, busy_with, gauges, log, options};
+use super::feed::{Console, NOON, assert_says, assert_silent, busy, busy_with, log, options, pass};
 use super::views::{open_queue, snapshot};
-
-fn publish(console: &mut Console, seconds: u64, change: impl Fn(&mut Gauges)) {
-    for second in 0..seconds {
-        let mut figures = gauges(second);
-        change(&mut figures);
-        console.tick(1);
-        console.feed(vec![DebugMessage::Gauges(Arc::new(figures))]);
-    }
-    console.tick(1);
-}
-
-#[track_caller]
-fn assert_says(console: &Console, says: &str) {
-    assert!(console.screen().contains(says), "{says:?} is not in:\n{}", console.screen());
-}
-
-#[track_caller]
-fn assert_silent(console: &Console, says: &str) {
-    assert!(!console.screen().contains(says), "{says:?} is in:\n{}", console.screen());
-}
 
 #[test]
 fn figures_say_how_long_they_cover() {
     let mut console = Console::new(120, 40);
-    publish(&mut console, 11, |_| {});
+    pass(&mut console, 11, |_| {});
     assert_says(&console, " 12s: p50 ");
     assert_says(&console, ", last 12 s ─");
     assert_silent(&console, "last minute");
-    publish(&mut console, 60, |_| {});
+    pass(&mut console, 60, |_| {});
     assert_says(&console, " 1m: p50 ");
     assert_says(&console, ", last minute");
     // What happened meanwhile is not counted.
     console.feed(vec![DebugMessage::Disconnected("refused".into())]);
     console.tick(9);
     console.feed(vec![DebugMessage::Connected]);
-    publish(&mut console, 6, |_| {});
+    pass(&mut console, 6, |_| {});
     assert_says(&console, " 6s: p50 ");
     console.resize(80, 24);
     assert_says(&console, " 6s: p50 ");
@@ -70,11 +48,11 @@ fn the_servers_of_a_pipeline_follow_its_address() {
 #[test]
 fn the_store_keeps_its_name_after_its_worker_is_gone() {
     let mut console = Console::new(120, 40);
-    publish(&mut console, 5, |figures| figures.store = Some("sqlite".to_owned()));
+    pass(&mut console, 5, |figures| figures.store = Some("sqlite".to_owned()));
     console.logs(vec![log(1, Stage::Clickhouse, Level::Info, "Batch stored", &json!({}))]);
     assert_silent(&console, "clickhouse");
     // Only the ingestion is left, which has no store.
-    publish(&mut console, 20, |figures| figures.process = "2-b".to_owned());
+    pass(&mut console, 20, |figures| figures.process = "2-b".to_owned());
     assert_says(&console, "sqlite");
     assert_silent(&console, "clickhouse");
     console.feed(vec![DebugMessage::Disconnected("refused".into())]);
@@ -119,7 +97,7 @@ fn a_command_without_a_known_token_says_where_to_get_one() {
 #[test]
 fn the_header_and_the_flow_agree_about_the_worker() {
     let mut console = busy(120, 40);
-    publish(&mut console, 12, |figures| {
+    pass(&mut console, 12, |figures| {
         figures.store_health = Health::Failing;
         figures.accept_to_stored = Default::default();
         for stage in &mut figures.stages[2..] {
@@ -129,7 +107,7 @@ fn the_header_and_the_flow_agree_about_the_worker() {
     assert_says(&console, "stalled ");
     let screen = console.screen();
     assert!(screen.lines().next().unwrap().contains("worker ✗"), "{screen}");
-    publish(&mut console, 6, |_| {});
+    pass(&mut console, 6, |_| {});
     assert!(console.screen().lines().next().unwrap().contains("worker ✓"));
 }
 
@@ -139,7 +117,7 @@ fn the_depth_of_a_queue_that_cannot_be_read_is_unknown_in_its_view() {
     open_queue(&mut console, Ok(snapshot(3)));
     let answer = bklit_console_core::requests::Answer::Queue(Err("no Redis".to_owned()));
     console.send(Msg::Answer(answer));
-    publish(&mut console, 3, |figures| {
+    pass(&mut console, 3, |figures| {
         figures.queue_health = Health::Failing;
         figures.queue = Some(QueueGauges { spooled: 340, ..QueueGauges::default() });
     });

@@ -7,16 +7,11 @@ use bklit_console_core::requests::{Answer, KeptEdit, Request};
 use bklit_wire::queue::{Edit, Edited, InvalidEdit};
 use crossterm::event::KeyCode;
 
-use super::feed::{Console, busy, busy_with, options};
+use super::feed::{Console, assert_says, busy, busy_with, options};
 use super::views::{failed, open_queue, planned, snapshot};
 
 const SIZES: [(u16, u16); 4] = [(60, 15), (80, 24), (120, 40), (200, 60)];
 const RULE: &str = r#"set payload.title = "Repaired""#;
-
-#[track_caller]
-fn assert_says(console: &Console, says: &str) {
-    assert!(console.screen().contains(says), "{says:?} is not in:\n{}", console.screen());
-}
 
 fn queue(width: u16, height: u16) -> Console {
     let mut console = busy(width, height);

@@ -269,6 +269,27 @@ pub(super) fn gauges(second: u64) -> Gauges {
     gauges
 }
 
+#[track_caller]
+pub(super) fn assert_says(console: &Console, says: &str) {
+    assert!(console.screen().contains(says), "{says:?} is not in:\n{}", console.screen());
+}
+
+#[track_caller]
+pub(super) fn assert_silent(console: &Console, says: &str) {
+    assert!(!console.screen().contains(says), "{says:?} is in:\n{}", console.screen());
+}
+
+/// Lets seconds pass in which a process publishes these figures.
+pub(super) fn pass(console: &mut Console, seconds: u64, change: impl Fn(&mut Gauges)) {
+    for second in 0..seconds {
+        let mut figures = gauges(second);
+        change(&mut figures);
+        console.tick(1);
+        console.feed(vec![DebugMessage::Gauges(Arc::new(figures))]);
+    }
+    console.tick(1);
+}
+
 /// A console that has watched a busy pipeline for a minute.
 pub(super) fn busy(width: u16, height: u16) -> Console {
     busy_with(options((width, height)))

@@ -8,7 +8,7 @@ use bklit_console_core::msg::{Effect, Msg};
 use bklit_console_core::settings::KeyNames;
 use crossterm::event::KeyCode;
 
-use super::feed::{Console, busy_with, options};
+use super::feed::{Console, assert_says, busy_with, options};
 use super::properties::{lines, small};
 use super::views;
 
@@ -38,11 +38,6 @@ fn own_keys(options: ModelOptions) -> ModelOptions {
 
 fn console() -> Console {
     busy_with(own_keys(options((120, 40))))
-}
-
-#[track_caller]
-fn assert_says(console: &Console, says: &str) {
-    assert!(console.screen().contains(says), "{says:?} is not in:\n{}", console.screen());
 }
 
 #[test]

@@ -1,11 +1,8 @@
 //! A bad night: what the first screen says about each incident, and where its keys lead.
 
-use std::sync::Arc;
-
 use bklit_console_core::model::Screen;
 use bklit_console_core::msg::Msg;
 use bklit_console_core::requests::Answer;
-use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::gauges::{Failure, Gauges, Health, QueueGauges};
 use bklit_wire::pause::Pause;
@@ -13,31 +10,10 @@ use bklit_wire::time::UtcMillis;
 use crossterm::event::KeyCode;
 use serde_json::json;
 
-use super::feed::{Console, NOON, busy, gauges, log};
+use super::feed::{Console, NOON, assert_says, assert_silent, busy, log, pass};
 use super::views::{open_queue, snapshot};
 
 const REDIS: &str = "no connection to Redis at 10.0.0.7:6379: Connection refused";
-
-#[track_caller]
-fn assert_says(console: &Console, says: &str) {
-    assert!(console.screen().contains(says), "{says:?} is not in:\n{}", console.screen());
-}
-
-#[track_caller]
-fn assert_silent(console: &Console, says: &str) {
-    assert!(!console.screen().contains(says), "{says:?} is in:\n{}", console.screen());
-}
-
-/// Lets seconds pass in which a process publishes these figures.
-fn pass(console: &mut Console, seconds: u64, change: impl Fn(&mut Gauges)) {
-    for second in 0..seconds {
-        let mut figures = gauges(second);
-        change(&mut figures);
-        console.tick(1);
-        console.feed(vec![DebugMessage::Gauges(Arc::new(figures))]);
-    }
-    console.tick(1);
-}
 
 fn failure(part: &str, reason: &str) -> Failure {
     Failure { part: part.to_owned(), reason: reason.to_owned(), ..Failure::default() }

@@ -9,7 +9,7 @@ use bklit_wire::debug_log::{DebugLog, Level, Stage, folded};
 use crossterm::event::KeyCode;
 use serde_json::json;
 
-use super::feed::{Console, busy, log, options, traffic};
+use super::feed::{Console, assert_says, busy, log, options, traffic};
 use super::views::planned;
 use super::{feed, views};
 
@@ -83,11 +83,6 @@ fn select(console: &mut Console, reason: &str) {
         console.keys("j");
     }
     panic!("no group {reason}:\n{}", console.screen());
-}
-
-#[track_caller]
-fn assert_says(console: &Console, says: &str) {
-    assert!(console.screen().contains(says), "{says:?} is not in:\n{}", console.screen());
 }
 
 #[test]

@@ -1,23 +1,15 @@
 //! How rows use their space: nothing is cut beside empty cells, and what says most comes first.
 
-use std::sync::Arc;
-
-use bklit_wire::debug_bus::DebugMessage;
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::gauges::{Failure, Gauges, Health};
 use crossterm::event::KeyCode;
 use serde_json::json;
 
-use super::feed::{Console, busy, gauges, log};
+use super::feed::{Console, assert_says, busy, log, pass};
 
 const LOCKED: &str = "store.db is locked by process 29181 (python3)";
 const REVOKED: &str = "the token is not valid: it does not exist or was revoked";
 const OTHER_PROJECT: &str = "the token is not for this project";
-
-#[track_caller]
-fn assert_says(console: &Console, says: &str) {
-    assert!(console.screen().contains(says), "{says:?} is not in:\n{}", console.screen());
-}
 
 #[track_caller]
 fn row(console: &Console, with: &str) -> String {
@@ -115,17 +107,6 @@ fn the_status_says_that_lines_are_scrolled_sideways() {
     assert_says(&console, "from column ");
     console.keys(",");
     assert!(!console.screen().contains("from column "));
-}
-
-/// Lets seconds pass in which a process publishes these figures.
-fn pass(console: &mut Console, seconds: u64, change: impl Fn(&mut Gauges)) {
-    for second in 0..seconds {
-        let mut figures = gauges(second);
-        change(&mut figures);
-        console.tick(1);
-        console.feed(vec![DebugMessage::Gauges(Arc::new(figures))]);
-    }
-    console.tick(1);
 }
 
 fn locked(figures: &mut Gauges) {

@@ -8,7 +8,7 @@ use bklit_wire::time::UtcMillis;
 use crossterm::event::{KeyCode, MouseButton, MouseEventKind};
 use serde_json::json;
 
-use super::feed::{Console, NOON, log, options};
+use super::feed::{Console, NOON, assert_says, log, options};
 use super::mouse::mouse;
 
 /// Ten minutes up to noon: a line a second, and for a minute from 11:55 on an error and two warnings
@@ -36,11 +36,6 @@ fn console(width: u16, height: u16) -> Console {
     console.logs(minutes());
     console.tick(1);
     console
-}
-
-#[track_caller]
-fn assert_says(console: &Console, says: &str) {
-    assert!(console.screen().contains(says), "{says:?} is not in:\n{}", console.screen());
 }
 
 /// The message and the second of the line at which the reader is.

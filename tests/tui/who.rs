@@ -9,7 +9,7 @@ use bklit_wire::who::{Dimension, WhoCounts, WhoQuery, WhoRow, WhoSort, WhoSpan, 
 use crossterm::event::KeyCode;
 use serde_json::{Value, json};
 
-use super::feed::{Console, NOON, busy, log};
+use super::feed::{Console, NOON, assert_says, busy, log};
 
 const SIZES: [(u16, u16); 4] = [(60, 15), (80, 24), (120, 40), (200, 60)];
 
@@ -69,11 +69,6 @@ fn opened(width: u16, height: u16) -> Console {
     let mut console = busy(width, height);
     open(&mut console);
     console
-}
-
-#[track_caller]
-fn assert_says(console: &Console, says: &str) {
-    assert!(console.screen().contains(says), "{says:?} is not in:\n{}", console.screen());
 }
 
 #[track_caller]

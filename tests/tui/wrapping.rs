@@ -8,7 +8,7 @@ use bklit_wire::time::UtcMillis;
 use crossterm::event::{KeyCode, MouseButton, MouseEventKind};
 use serde_json::json;
 
-use super::feed::{Console, log};
+use super::feed::{Console, assert_says, log};
 use super::mouse::mouse;
 
 /// A line whose details end with their number.
@@ -28,11 +28,6 @@ fn console(lines: impl Iterator<Item = DebugLog>) -> Console {
     console.logs(lines.collect());
     console.tick(1);
     console
-}
-
-#[track_caller]
-fn assert_says(console: &Console, says: &str) {
-    assert!(console.screen().contains(says), "{says:?} is not in:\n{}", console.screen());
 }
 
 #[test]
