@@ -175,12 +175,15 @@ fn a_console_that_is_stopped_ends_its_editor() {
     with_failed(&daemon.data_dir());
     let (mut pty, dir) = attach_with_editor(&daemon, "echo $$ >\"$0.pid\"; exec sleep 600\n");
     pty.send("e");
-    let pid = dir.path().join("editor.sh.pid");
-    eventually(DEADLINE, "the editor runs", || pid.exists());
+    let file = dir.path().join("editor.sh.pid");
+    let mut pid = String::new();
+    eventually(DEADLINE, "the editor runs", || {
+        pid = std::fs::read_to_string(&file).unwrap_or_default();
+        pid.ends_with('\n')
+    });
     pty.signal(Signal::TERM);
     assert_eq!(pty.wait_for_exit(), Ok(0));
     pty.assert_restored();
-    let pid = std::fs::read_to_string(pid).unwrap();
     let is_gone = || !Path::new(&format!("/proc/{}", pid.trim())).exists();
     eventually(DEADLINE, "the editor has ended", is_gone);
 }
