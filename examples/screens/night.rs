@@ -120,7 +120,7 @@ impl<'a> Night<'a> {
         })?;
         self.keep("reasons", &screen)?;
         let screen = self.press("\r", "their lines", |screen| {
-            has(screen, &["only “the token is not for", "url=https://shop.example/cart"])
+            has(screen, &["log · the token is not for", "url=https://shop.example/cart"])
         })?;
         self.keep("refused", &screen)?;
         self.press("\x1b", "the problems", |screen| has(screen, &["─ problems ·"]))?;

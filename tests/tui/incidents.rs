@@ -121,6 +121,7 @@ fn many_refused_events_are_seen_in_the_flow_and_raise_an_alert() {
     }
     console.logs(lines);
     console.tick(1);
+    assert_says(&console, "; mostly 400 shop: title");
     console.resize(200, 60);
     assert_says(&console, "; mostly 400 shop: title: expected a string, found");
 }

@@ -13,6 +13,8 @@ use bklit_alerts::Kind;
 use bklit_wire::time::UtcMillis;
 use bklit_wire::{reason, text};
 
+/// The fewest columns of the reason after an alert's condition.
+const MIN_REASON: usize = 20;
 /// An alert in less space than this is only counted.
 const MIN_ALERT: usize = 24;
 
@@ -77,8 +79,8 @@ fn in_a_row(
     }
 }
 
-/// An alert in words. If space is short, its effect is left out first, then its time is shortened,
-/// then the message is cut; that it has ended is always said.
+/// An alert in words. If space is short, its effect is left out first, or cut if it is a reason, then
+/// its time is shortened, then the message is cut; that it has ended is always said.
 fn alert(model: &Model, banner: &Banner, room: usize) -> Vec<Segment> {
     let theme = model.options.theme;
     let alert = &banner.alert;
@@ -97,7 +99,13 @@ fn alert(model: &Model, banner: &Banner, room: usize) -> Vec<Segment> {
     let [long, short, least] = times(model, banner);
     let room = room.saturating_sub(2);
     let repeated = format!("{again}{long}");
-    let ways = [(&*message, &repeated), (&message, &long), (condition, &long), (condition, &short)];
+    let with_time = room.saturating_sub(text::width(&long));
+    let is_reason = message[condition.len()..].starts_with("; mostly ");
+    let cut = match with_time.saturating_sub(text::width(condition)) {
+        left if is_reason && left >= MIN_REASON => text::clip(&message, with_time),
+        _ => condition.into(),
+    };
+    let ways = [(&*message, &repeated), (&message, &long), (&cut, &long), (condition, &short)];
     let fits = |(words, time): &(&str, &String)| text::width(words) + text::width(time) <= room;
     let clipped = |time: &str| reason::clip(condition, room.saturating_sub(text::width(time)));
     let (words, time) = match ways.into_iter().find(fits) {
