@@ -137,7 +137,7 @@ impl<'a> Night<'a> {
         let screen = self.press("\t", "the projects", |screen| {
             let text = screen.contents();
             let row = text.lines().find(|line| line.contains("▌shop"));
-            row.is_some_and(|row| refused_of(row) > 2_000)
+            row.is_some_and(|row| refused_of(row) > 1_000)
         })?;
         self.keep("projects", &screen)?;
         let screen = self.press("\x1b", "the throttled events", |screen| {

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use color_eyre::eyre::{Context as _, Result, ensure};
 use portable_pty::CommandBuilder;
@@ -134,7 +134,16 @@ impl Pipeline {
     /// Starts continuous traffic on all sites.
     pub fn visitors(&mut self) -> Result<()> {
         let url = format!("http://{}", self.address()?);
-        self.tokens.push(std::fs::read_to_string(self.file("token"))?.trim().to_owned());
+        // With Redis, it may take a moment.
+        let deadline = Instant::now() + TIMEOUT;
+        let own = loop {
+            match std::fs::read_to_string(self.file("token")) {
+                Ok(own) => break own,
+                Err(error) if Instant::now() > deadline => return Err(error.into()),
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        self.tokens.push(own.trim().to_owned());
         for (project, rate, seed) in SITES {
             let create = ["token", "create", "--project", project, "--quiet"];
             let created = self.command(&create).stdout(Stdio::piped()).output()?;
