@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Runs all benchmarks and writes bench/RESULTS.md and bench/plots/ from their results. On two cores it takes
-# about 15 minutes after the builds. Leave the machine alone meanwhile. Servers, builds, matplotlib and data
-# are under target/; needed are Rust, Python 3 with venv, pip and npm. With `rg` on the PATH, the console is
-# compared with it.
+# about 15 minutes after the builds. Leave the machine alone meanwhile. Servers, builds, ripgrep, matplotlib
+# and data are under target/; needed are Rust, Python 3 with venv, pip and npm.
 #
 #   bench/run.sh             writes bench/RESULTS.md and bench/plots/
 #   bench/run.sh --quick     tiny numbers, to try this script; writes to target/bench/quick/
@@ -36,6 +35,9 @@ python=target/bench/venv/bin/python
 if ! "$python" -c 'import matplotlib' 2>/dev/null; then
   python3 -m venv --clear target/bench/venv
   "$python" -m pip install --quiet --disable-pip-version-check matplotlib
+fi
+if ! target/bench/bin/rg --version > /dev/null 2>&1; then
+  cargo install --quiet --locked --root target/bench ripgrep
 fi
 # The load average is of before the builds.
 results=$work/results.jsonl

@@ -12,8 +12,6 @@ use bklit_console_core::theme::{Palette, Theme};
 use bklit_console_core::update::update;
 use bklit_wire::debug_bus::DebugMessage;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use grep_regex::RegexMatcherBuilder;
-use grep_searcher::{Searcher, SearcherBuilder, Sink, SinkMatch};
 
 use crate::line;
 use crate::record::Recording;
@@ -83,51 +81,21 @@ fn filter(model: &mut Model, query: &str) -> (Duration, Duration) {
     (took, longest)
 }
 
-/// A run of ripgrep over the lines, and how many match.
-enum Ripgrep<'a> {
-    /// `rg -S -c PATTERN FILE`, from start to exit; the file is cached in memory.
-    Program(&'a Path),
-    /// Without the program: its crates, without process start and file I/O.
-    Crates(&'a [u8]),
+/// Runs `rg -S -c PATTERN FILE`, from start to exit, and returns how many lines match. The file is
+/// cached in memory.
+fn ripgrep(pattern: &str, file: &Path) -> (Duration, u64) {
+    let began = Instant::now();
+    let output = rg().args(["-S", "-c", pattern]).arg(file).output().unwrap();
+    let count = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    (began.elapsed(), count)
 }
 
-impl Ripgrep<'_> {
-    fn count(&self, pattern: &str) -> (Duration, u64) {
-        let began = Instant::now();
-        let count = match self {
-            Self::Program(file) => {
-                let output = rg().args(["-S", "-c", pattern]).arg(file).output().unwrap();
-                String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
-            }
-            Self::Crates(json) => {
-                let mut builder = RegexMatcherBuilder::new();
-                builder.case_smart(true).line_terminator(Some(b'\n'));
-                let matcher = builder.build(pattern).unwrap();
-                let mut searcher = SearcherBuilder::new().line_number(false).build();
-                let mut count = Count(0);
-                searcher.search_slice(&matcher, json, &mut count).unwrap();
-                count.0
-            }
-        };
-        (began.elapsed(), count)
-    }
-}
-
+/// The program as installed by `bench/run.sh`, or the one on the PATH.
 fn rg() -> Command {
-    let mut command = Command::new("rg");
+    let installed = Path::new("target/bench/bin/rg");
+    let mut command = Command::new(if installed.exists() { installed } else { Path::new("rg") });
     command.arg("--no-config");
     command
-}
-
-struct Count(u64);
-
-impl Sink for Count {
-    type Error = std::io::Error;
-
-    fn matched(&mut self, _: &Searcher, _: &SinkMatch<'_>) -> Result<bool, Self::Error> {
-        self.0 += 1;
-        Ok(true)
-    }
 }
 
 fn millis(times: &[Duration]) -> Vec<f64> {
@@ -154,13 +122,13 @@ pub(crate) fn run(lines: usize, recording: &Recording) {
     let (kept, resident) = (model.ring().bytes(), resident().saturating_sub(before) as usize);
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&json).unwrap();
-    let is_there = rg().arg("--version").output().is_ok_and(|output| output.status.success());
-    let (ripgrep, name) = match is_there {
-        true => (Ripgrep::Program(file.path()), "`rg -S -c` on a file of the same as JSON lines"),
-        false => (Ripgrep::Crates(&json), "ripgrep's crates on the same as JSON lines in memory"),
-    };
-    println!("filtering {lines} lines against {name}, median of {ROUNDS}");
-    filtering(&mut model, &ripgrep, recording);
+    let version = rg().arg("--version").output();
+    let version = version.expect("rg is needed: cargo install ripgrep --root target/bench");
+    print!("{}", String::from_utf8_lossy(&version.stdout));
+    println!(
+        "filtering {lines} lines against `rg -S -c` on a file of the same as JSON lines, median of {ROUNDS}"
+    );
+    filtering(&mut model, file.path(), recording);
     jumping(&mut model, lines, recording);
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
     let of_json = resident as f64 / json.len() as f64;
@@ -175,7 +143,7 @@ pub(crate) fn run(lines: usize, recording: &Recording) {
     recording.add("memory of the lines to JSON", "ratio", &[of_json]);
 }
 
-fn filtering(model: &mut Model, ripgrep: &Ripgrep<'_>, recording: &Recording) {
+fn filtering(model: &mut Model, file: &Path, recording: &Recording) {
     println!(
         "{:<22}{:>10}{:>10}{:>8}{:>10}{:>14}",
         "query", "console", "ripgrep", "ratio", "lines", "longest turn"
@@ -187,7 +155,7 @@ fn filtering(model: &mut Model, ripgrep: &Ripgrep<'_>, recording: &Recording) {
             let (took, longest) = filter(model, query);
             ours.push(took);
             turns.push(longest);
-            let (took, count) = ripgrep.count(pattern);
+            let (took, count) = ripgrep(pattern, file);
             theirs.push(took);
             assert_eq!(model.pane().index().len() as u64, count, "{query}");
         }

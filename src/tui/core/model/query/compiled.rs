@@ -195,7 +195,7 @@ impl Compiled {
             Check::Data { hints, .. } => hints,
             _ => &[],
         });
-        needed.filter(|slotted| slotted.needle.knows_lines()).max_by_key(|s| s.needle.rarity())
+        needed.filter(|slotted| slotted.needle.can_skip()).max_by_key(|s| s.needle.rarity())
     }
 
     /// Whether a line matches the query; `has` says whether a needle is in its text.

@@ -12,6 +12,7 @@ use regex::{Regex, RegexBuilder};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::folded::Folded;
+use super::pattern::{Pattern, Required};
 
 /// The maximum size of a compiled expression.
 const MAX_REGEX_BYTES: usize = 1 << 20;
@@ -29,9 +30,36 @@ pub(super) enum Needle {
     /// A regular expression.
     Regex {
         regex: Regex,
-        /// Whether it gives the same results for joined lines as for single ones.
-        knows_lines: bool,
+        /// How it can be found in joined lines.
+        joined: Joined,
     },
+}
+
+/// How the lines that match a regular expression can be found in a text of joined lines.
+#[derive(Clone, Debug)]
+pub(super) enum Joined {
+    /// By this needle, which every match contains. The line has to be checked.
+    Required(Box<Needle>),
+    /// By the end of a match, which is in the line that matches.
+    Ends,
+    /// By the end of a match. It may have started in an earlier line, so the line has to be checked.
+    MayEnd,
+    /// Not at all: it depends on where the text starts or ends.
+    Unknown,
+}
+
+impl Joined {
+    fn of(source: &str, case_sensitive: bool) -> Self {
+        match Pattern::of(source, case_sensitive) {
+            Pattern { required: Some(Required { text, ignores_case }), .. } => {
+                let needle = if ignores_case { Needle::text(&text) } else { Needle::exact(&text) };
+                Self::Required(Box::new(needle))
+            }
+            Pattern { sees_ends: true, .. } => Self::Unknown,
+            Pattern { spans_lines: true, .. } => Self::MayEnd,
+            Pattern { .. } => Self::Ends,
+        }
+    }
 }
 
 impl Needle {
@@ -57,12 +85,12 @@ impl Needle {
 
     /// A regular expression as typed.
     pub(super) fn regex(source: &str) -> Result<Self, String> {
-        let regex = regex(source)?;
-        Ok(Self::Regex { regex, knows_lines: !asks_for_ends_of_text(source) })
+        let joined = Joined::of(source, has_capitals(source));
+        Ok(Self::Regex { regex: regex(source)?, joined })
     }
 
-    /// The first match from `start` on. For a regular expression only the end of the match is
-    /// known, because that is much faster to find.
+    /// The first match from `start` on. For a regular expression it is that of the needle which its
+    /// matches contain, or the end of a match, because that is much faster to find.
     pub(super) fn find_from(&self, text: &str, start: usize) -> Option<Range<usize>> {
         match self {
             Self::Exact(finder) => {
@@ -71,6 +99,7 @@ impl Needle {
             }
             Self::Folded(folded) => folded.find_from(text, start),
             Self::Spellings(regex) => regex.find_at(text, start).map(|found| found.range()),
+            Self::Regex { joined: Joined::Required(needle), .. } => needle.find_from(text, start),
             Self::Regex { regex, .. } => {
                 regex.shortest_match_at(text, start).map(|found| found..found)
             }
@@ -97,9 +126,14 @@ impl Needle {
         }
     }
 
-    /// Whether it gives the same results for joined lines as for single ones.
-    pub(super) fn knows_lines(&self) -> bool {
-        !matches!(self, Self::Regex { knows_lines: false, .. })
+    /// Whether lines can be skipped that come before what [`Needle::find_from`] finds.
+    pub(super) fn can_skip(&self) -> bool {
+        !matches!(self, Self::Regex { joined: Joined::Unknown, .. })
+    }
+
+    /// Whether a line in which [`Needle::find_from`] finds something may still not match.
+    pub(super) fn must_be_checked(&self) -> bool {
+        matches!(self, Self::Regex { joined: Joined::Required(_) | Joined::MayEnd, .. })
     }
 
     /// Estimates by its length how rare it is. The rarer it is, the more lines can be skipped.
@@ -108,6 +142,7 @@ impl Needle {
             Self::Exact(finder) => finder.needle().len(),
             Self::Folded(folded) => folded.len(),
             Self::Spellings(regex) => regex.as_str().len(),
+            Self::Regex { joined: Joined::Required(needle), .. } => needle.rarity(),
             Self::Regex { .. } => 0,
         }
     }
@@ -133,17 +168,6 @@ fn spellings(text: &str) -> Option<String> {
         pattern.push(')');
     }
     has_several.then_some(pattern)
-}
-
-/// Whether an expression may match the start or end of the whole text, where results differ for
-/// joined lines: by `\A`, `\z`, or `^` and `$` outside multi-line mode.
-fn asks_for_ends_of_text(source: &str) -> bool {
-    let changes_meaning = |flags: &str| {
-        let flags = flags.split([':', ')']).next().unwrap_or_default();
-        flags.contains(['m', 'x'])
-    };
-    let ends = [r"\A", r"\z"];
-    ends.iter().any(|end| source.contains(end)) || source.split("(?").skip(1).any(changes_meaning)
 }
 
 fn regex(source: &str) -> Result<Regex, String> {

@@ -21,6 +21,7 @@
 //! - `folded`: case-insensitive search
 //! - `literal`: text and regular expressions to search for
 //! - `parser`: parses what was typed
+//! - `pattern`: what is known about the matches of a regular expression
 //! - `scanner`: checks a query against many lines at once
 
 pub mod ast;
@@ -29,6 +30,7 @@ mod fields;
 mod folded;
 mod literal;
 mod parser;
+mod pattern;
 pub mod scanner;
 
 use std::borrow::Cow;

@@ -56,7 +56,7 @@ impl<'q> Scanner<'q> {
     /// The first line of a run, from `place` on, that may match. Those before it do not.
     pub fn skip(&mut self, run: &Run<'_>, place: usize) -> Option<usize> {
         let Some(Slotted { needle, slot }) = self.required else { return Some(place) };
-        let (start, _) = run.get(place)?;
+        let start = run.start(place)?;
         let (found, _) = self.cursors[*slot].advance(needle, run.text(), start)?;
         Some(run.place_of(place, found))
     }
@@ -73,16 +73,10 @@ impl<'q> Scanner<'q> {
 
 fn stands_in(slotted: &Slotted, cursor: &mut Cursor, all: &str, start: usize, line: &str) -> bool {
     let (needle, end) = (&slotted.needle, start + line.len());
-    match needle {
-        Needle::Regex { knows_lines: false, .. } => needle.is_in(line),
-        Needle::Regex { .. } => {
-            // No line that ends earlier contains it. The match may have started in an earlier line.
-            let found = cursor.advance(needle, all, start);
-            found.is_some_and(|(found, _)| found <= end) && needle.is_in(line)
-        }
-        Needle::Exact(_) | Needle::Folded(_) | Needle::Spellings(_) => {
-            let found = cursor.advance(needle, all, start);
-            found.is_some_and(|(_, found_end)| found_end <= end)
-        }
+    if !needle.can_skip() {
+        return needle.is_in(line);
     }
+    let found = cursor.advance(needle, all, start);
+    let is_near = found.is_some_and(|(_, found_end)| found_end <= end);
+    is_near && (!needle.must_be_checked() || needle.is_in(line))
 }
