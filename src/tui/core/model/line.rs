@@ -7,8 +7,6 @@
 mod body;
 mod order;
 
-use std::ops::Range;
-
 use serde_json::{Map, Value};
 
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
@@ -33,14 +31,12 @@ pub fn shown_level(level: Level) -> &'static str {
     }
 }
 
-/// The positions of a line's parts in its text.
+/// A line apart from its text, with the lengths of the text's parts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meta {
     time: i64,
-    /// The start of its text in the text of its chunk.
-    start: u32,
-    message: u32,
-    fields: u32,
+    message: u16,
+    fields: u16,
     /// NaN if there is none.
     duration: f32,
     event: u16,
@@ -57,25 +53,11 @@ pub(super) const SEPARATOR: char = '\n';
 impl Meta {
     pub(super) fn text_len(&self) -> usize {
         let separators = 3;
-        self.message as usize
-            + self.fields as usize
+        usize::from(self.message)
+            + usize::from(self.fields)
             + usize::from(self.event)
             + usize::from(self.project)
             + separators
-    }
-
-    /// The same line, with its text at another place.
-    pub(super) fn moved(&self, start: usize) -> Self {
-        Self { start: small(start), ..*self }
-    }
-
-    pub(super) fn level(&self) -> Level {
-        self.level
-    }
-
-    pub(super) fn range(&self) -> Range<usize> {
-        let start = self.start as usize;
-        start..start + self.text_len()
     }
 }
 
@@ -97,12 +79,11 @@ pub(super) fn push_log(out: &mut String, log: &DebugLog) -> Meta {
     out.pop();
     Meta {
         time: log.timestamp.epoch_millis(),
-        start: small(start),
         message: small(message),
         fields: small(fields),
         duration: log.duration.map_or(f32::NAN, |ms| ms as f32),
-        event: small(event) as u16,
-        project: small(project) as u16,
+        event: small(event),
+        project: small(project),
         process: 0,
         stage: Some(log.stage),
         level: log.level,
@@ -119,7 +100,6 @@ pub(super) fn push_text(out: &mut String, now: UtcMillis, line: &str, level: Lev
     out.push(SEPARATOR);
     Meta {
         time: now.epoch_millis(),
-        start: small(start),
         message: small(message),
         fields: 0,
         duration: f32::NAN,
@@ -131,9 +111,9 @@ pub(super) fn push_text(out: &mut String, now: UtcMillis, line: &str, level: Lev
     }
 }
 
-/// The sizes of parts and chunks are far below this limit.
-fn small(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
+/// The maximum size of each part, and of what marks it as cut, is far below this limit.
+fn small(length: usize) -> u16 {
+    u16::try_from(length).unwrap_or(u16::MAX)
 }
 
 fn push_part(out: &mut String, part: &str, limit: usize) {
@@ -268,6 +248,10 @@ impl<'a> LineRef<'a> {
         Self { meta, text }
     }
 
+    pub(super) fn meta(&self) -> Meta {
+        *self.meta
+    }
+
     /// The line's timestamp.
     pub fn time(&self) -> UtcMillis {
         UtcMillis::from_epoch_millis(self.meta.time)
@@ -306,22 +290,22 @@ impl<'a> LineRef<'a> {
 
     /// The message, which is at the start of [`LineRef::text`].
     pub fn message(&self) -> &'a str {
-        self.part(0, self.meta.message as usize)
+        self.part(0, self.meta.message.into())
     }
 
     /// Where the details start in [`LineRef::text`].
     pub fn fields_start(&self) -> usize {
-        self.meta.message as usize + 1
+        usize::from(self.meta.message) + 1
     }
 
     /// The details as shown.
     pub fn fields(&self) -> &'a str {
-        self.part(self.fields_start(), self.meta.fields as usize)
+        self.part(self.fields_start(), self.meta.fields.into())
     }
 
     /// Where the event id starts in [`LineRef::text`].
     pub fn event_start(&self) -> usize {
-        self.fields_start() + self.meta.fields as usize + 1
+        self.fields_start() + usize::from(self.meta.fields) + 1
     }
 
     /// The id of the event, if there is one.

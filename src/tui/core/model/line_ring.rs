@@ -1,31 +1,28 @@
 //! The lines kept for scrolling back: limited in number and bytes. Lines have permanent numbers, so
 //! dropping old ones moves nothing.
 //!
-//! Texts are stored one after the other in chunks; a line uses its text and 33 bytes.
+//! Texts are stored one after the other in chunks; a line uses its text and 29 bytes.
 //!
 //! Warnings and errors are kept longer, see `kept`.
 
 mod kept;
+mod lines;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use self::kept::Kept;
+pub use self::lines::Run;
+use self::lines::{Lines, Numbers};
 use super::line::{self, LineRef, Meta};
 use bklit_wire::debug_log::{DebugLog, Level};
 use bklit_wire::time::UtcMillis;
-
-/// A chunk ends with the line that exceeds this size.
-const CHUNK_BYTES: usize = 64 * 1024;
-/// The most lines per chunk.
-const CHUNK_LINES: usize = 1024;
 
 #[derive(Debug)]
 struct Chunk {
     /// The number of its first line.
     first: u64,
-    text: String,
-    lines: Vec<Meta>,
+    lines: Lines,
 }
 
 impl Chunk {
@@ -165,23 +162,15 @@ impl LineRing {
     }
 
     fn push(&mut self, write: impl FnOnce(&mut String) -> Meta) {
-        let full =
-            |chunk: &Chunk| chunk.text.len() >= CHUNK_BYTES || chunk.lines.len() >= CHUNK_LINES;
-        if self.chunks.back().is_none_or(full) {
+        if self.chunks.back().is_none_or(|chunk| chunk.lines.is_full()) {
             if let Some(chunk) = self.chunks.back_mut() {
-                chunk.text.shrink_to_fit();
-                chunk.lines.shrink_to_fit();
+                chunk.lines.shrink();
             }
-            let chunk = Chunk { first: self.next, text: String::new(), lines: Vec::new() };
-            self.chunks.push_back(chunk);
+            self.chunks.push_back(Chunk { first: self.next, lines: Lines::default() });
         }
         let Some(chunk) = self.chunks.back_mut() else { return };
-        let meta = write(&mut chunk.text);
-        // So that a search of the whole text finds no match across two lines.
-        chunk.text.push(line::SEPARATOR);
-        chunk.lines.push(meta);
+        self.bytes += chunk.lines.push(write);
         self.next += 1;
-        self.bytes += cost(&meta);
         let count = |ring: &Self| (ring.next - ring.first) as usize;
         while count(self) > self.max_lines || (self.bytes > self.max_bytes && count(self) > 1) {
             self.forget_oldest();
@@ -190,13 +179,13 @@ impl LineRing {
 
     fn forget_oldest(&mut self) {
         let Some(chunk) = self.chunks.front() else { return };
-        let meta = chunk.lines[(self.first - chunk.first) as usize];
+        let place = (self.first - chunk.first) as usize;
         self.has_dropped = true;
-        if meta.level() > Level::Info {
-            self.kept.push(self.first, &meta, &chunk.text[meta.range()]);
+        if let Some(line) = chunk.lines.get(place).filter(|line| line.level() > Level::Info) {
+            self.kept.push(self.first, line);
         }
         self.first += 1;
-        self.bytes -= cost(&meta);
+        self.bytes -= chunk.lines.cost(place);
         if chunk.end() == self.first {
             self.chunks.pop_front();
         }
@@ -251,10 +240,7 @@ impl LineRing {
         self.chunks.range(from..to).map(move |chunk| {
             let skip = start.saturating_sub(chunk.first) as usize;
             let stop = (end.min(chunk.end()) - chunk.first) as usize;
-            let lines = &chunk.lines[skip..stop];
-            // So that a search ends at the last of them.
-            let text = lines.last().map_or("", |meta| &chunk.text[..meta.range().end]);
-            Run { numbers: Numbers::From(chunk.first + skip as u64), text, lines }
+            chunk.lines.run(Numbers::From(chunk.first + skip as u64), skip..stop)
         })
     }
 
@@ -283,72 +269,6 @@ impl LineRing {
             (0..run.len()).filter_map(move |place| Some((run.number(place), run.get(place)?.1)))
         })
     }
-}
-
-/// Lines whose texts are stored one after the other.
-#[derive(Clone, Copy, Debug)]
-pub struct Run<'a> {
-    numbers: Numbers<'a>,
-    text: &'a str,
-    lines: &'a [Meta],
-}
-
-/// The numbers of the lines of a run.
-#[derive(Clone, Copy, Debug)]
-enum Numbers<'a> {
-    /// From this one on.
-    From(u64),
-    /// These.
-    Listed(&'a [u64]),
-}
-
-impl<'a> Run<'a> {
-    /// The joined text; `line::SEPARATOR` is between the lines.
-    pub fn text(&self) -> &'a str {
-        self.text
-    }
-
-    /// The number of the line at a position in the run.
-    pub fn number(&self, place: usize) -> u64 {
-        match self.numbers {
-            Numbers::From(first) => first + place as u64,
-            Numbers::Listed(numbers) => numbers.get(place).copied().unwrap_or(u64::MAX),
-        }
-    }
-
-    /// The number of lines.
-    pub fn len(&self) -> usize {
-        self.lines.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
-    }
-
-    /// The line at a position in the run, and where it starts in the text.
-    pub fn get(&self, place: usize) -> Option<(usize, LineRef<'a>)> {
-        let meta = self.lines.get(place)?;
-        let range = meta.range();
-        Some((range.start, LineRef::new(meta, &self.text[range])))
-    }
-
-    /// The position of the line that contains offset `at`; it is not before the line at `from`.
-    pub fn place_of(&self, from: usize, at: usize) -> usize {
-        let starts = |meta: &Meta| meta.range().start <= at;
-        let rest = &self.lines[from..];
-        // It is usually close, and this avoids reading the lines between from memory.
-        let mut reach = 1;
-        while rest.get(reach).is_some_and(starts) {
-            reach *= 2;
-        }
-        let (low, high) = (reach / 2, reach.min(rest.len()));
-        from + (low + rest[low..high].partition_point(starts)).saturating_sub(1)
-    }
-}
-
-fn cost(meta: &Meta) -> usize {
-    meta.text_len() + line::SEPARATOR.len_utf8() + size_of::<Meta>()
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::{CHUNK_BYTES, CHUNK_LINES, Numbers, Run};
-use crate::model::line::{self, Meta};
+use super::lines::{Lines, Numbers, Run};
+use crate::model::line::LineRef;
 
 /// The cost of a line's number.
 const NUMBER: usize = size_of::<u64>();
@@ -14,8 +14,7 @@ const NUMBER: usize = size_of::<u64>();
 struct Chunk {
     /// The numbers of its lines.
     numbers: Vec<u64>,
-    text: String,
-    lines: Vec<Meta>,
+    lines: Lines,
     /// How many of them are dropped.
     dropped: usize,
 }
@@ -70,26 +69,20 @@ impl Kept {
     }
 
     /// Adds a line that is newer than all others.
-    pub(super) fn push(&mut self, number: u64, meta: &Meta, text: &str) {
+    pub(super) fn push(&mut self, number: u64, line: LineRef<'_>) {
         if self.max_lines == 0 {
             return;
         }
-        let full =
-            |chunk: &Chunk| chunk.text.len() >= CHUNK_BYTES || chunk.lines.len() >= CHUNK_LINES;
-        if self.chunks.back().is_none_or(full) {
+        if self.chunks.back().is_none_or(|chunk| chunk.lines.is_full()) {
             if let Some(chunk) = self.chunks.back_mut() {
-                chunk.text.shrink_to_fit();
+                chunk.lines.shrink();
             }
             self.chunks.push_back(Chunk::default());
         }
         let Some(chunk) = self.chunks.back_mut() else { return };
-        let meta = meta.moved(chunk.text.len());
-        chunk.text.push_str(text);
-        chunk.text.push(line::SEPARATOR);
         chunk.numbers.push(number);
-        chunk.lines.push(meta);
+        self.bytes += chunk.lines.push_copy(line) + NUMBER;
         self.count += 1;
-        self.bytes += cost(&meta);
         while self.count > self.max_lines || self.bytes > self.max_bytes {
             self.drop_oldest();
         }
@@ -97,8 +90,7 @@ impl Kept {
 
     fn drop_oldest(&mut self) {
         let Some(chunk) = self.chunks.front_mut() else { return };
-        let Some(meta) = chunk.lines.get(chunk.dropped) else { return };
-        self.bytes -= cost(meta);
+        self.bytes -= chunk.lines.cost(chunk.dropped) + NUMBER;
         self.count -= 1;
         self.has_dropped = true;
         chunk.dropped += 1;
@@ -119,9 +111,7 @@ impl Kept {
             let place = |number| chunk.numbers.partition_point(|&other| other < number);
             let start = place(range.start).max(chunk.dropped);
             let end = place(range.end).max(start);
-            let lines = &chunk.lines[start..end];
-            let text = lines.last().map_or("", |meta| &chunk.text[..meta.range().end]);
-            Run { numbers: Numbers::Listed(&chunk.numbers[start..end]), text, lines }
+            chunk.lines.run(Numbers::Listed(&chunk.numbers[start..end]), start..end)
         })
     }
 
@@ -137,8 +127,4 @@ impl Kept {
         let at = self.chunks.partition_point(|chunk| chunk.last() < start);
         Some(self.chunks.get(at)?.last() + 1)
     }
-}
-
-fn cost(meta: &Meta) -> usize {
-    super::cost(meta) + NUMBER
 }

@@ -37,12 +37,8 @@ fn numbers_stay_when_old_lines_are_forgotten() {
 fn bytes_are_a_limit_too_and_are_freed() {
     let ring = filled(50_000, usize::MAX, 1 << 20);
     assert!(ring.bytes() <= 1 << 20 && ring.bytes() > (1 << 20) - 100);
-    let kept: usize = ring
-        .chunks
-        .iter()
-        .map(|c| c.text.capacity() + c.lines.capacity() * size_of::<Meta>())
-        .sum();
-    let slack = 3 * (CHUNK_BYTES + CHUNK_LINES * size_of::<Meta>());
+    let kept: usize = ring.chunks.iter().map(|chunk| chunk.lines.allocated()).sum();
+    let slack = 3 * (lines::MAX_BYTES + lines::MAX_LINES * size_of::<Meta>());
     assert!(kept <= ring.bytes() + slack, "{kept} {}", ring.bytes());
 }
 

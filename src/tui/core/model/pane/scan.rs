@@ -4,6 +4,7 @@
 //! per [`Pane::work`] until it covers the ring; new lines are a slice of their own. The visible
 //! lines are correct after the first slices. Every change of the filter starts over.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::Pane;
@@ -154,7 +155,8 @@ impl Pane {
 
     fn filter_lines(&mut self, lines: &Range<u64>, end: End, ring: &LineRing) {
         let together = self.searched == self.filtered;
-        let (mut shown, mut hidden, mut counts) = (Vec::new(), self.hidden, Piece::default());
+        let (mut shown, mut found) = (Vec::new(), Vec::new());
+        let (mut hidden, mut counts) = (self.hidden, Piece::default());
         {
             let mut filter = FilterScanner::new(&self.filter);
             let mut search = self.search.as_ref().filter(|_| together).map(Scanner::new);
@@ -170,10 +172,12 @@ impl Pane {
                     match filter.hides(run.text(), start, line) {
                         Some(condition) => hidden.add(condition, 1),
                         None => {
-                            let search = search.as_mut();
-                            let found = search.is_some_and(|s| s.matches(run.text(), start, line));
-                            counts.add(run.number(next), line);
-                            shown.push((run.number(next), found));
+                            let (search, number) = (search.as_mut(), run.number(next));
+                            if search.is_some_and(|s| s.matches(run.text(), start, line)) {
+                                found.push(number);
+                            }
+                            counts.add(number, line);
+                            shown.push(number);
                         }
                     }
                     place = next + 1;
@@ -187,14 +191,17 @@ impl Pane {
             self.freshen_tally(ring);
         }
         self.tally.extend(counts, end, lines.start);
-        match end {
-            End::Newer => {
-                shown.into_iter().for_each(|(number, found)| self.add_newer(number, found, ring));
+        match (self.folds, end) {
+            (false, End::Newer) => {
+                self.index.extend(shown);
+                self.found.extend(found);
             }
-            End::Older => {
-                let oldest_first = shown.into_iter().rev();
-                oldest_first.for_each(|(number, found)| self.add_older(number, found, ring));
+            (false, End::Older) => {
+                prepend(&mut self.index, shown);
+                prepend(&mut self.found, found);
             }
+            (true, End::Newer) => self.fold_newer(shown, &found, ring),
+            (true, End::Older) => self.fold_older(shown, &found, ring),
         }
         self.filtered.grow(lines, end);
         if together {
@@ -215,42 +222,42 @@ impl Pane {
         self.tally.count_again(counts);
     }
 
-    fn add_newer(&mut self, number: u64, found: bool, ring: &LineRing) {
-        if self.folds {
-            if let (Some(last), Some(count)) = (self.index.back_mut(), self.repeats.back_mut())
-                && repeats(ring, *last, number)
-            {
-                if self.found.back() == Some(last) {
-                    self.found.pop_back();
+    /// Adds newer lines; of repeats, the newest one stays.
+    fn fold_newer(&mut self, shown: Vec<u64>, found: &[u64], ring: &LineRing) {
+        for number in shown {
+            let is_found = found.binary_search(&number).is_ok();
+            match (self.index.back_mut(), self.repeats.back_mut()) {
+                (Some(last), Some(count)) if repeats(ring, *last, number) => {
+                    if self.found.back() == Some(last) {
+                        self.found.pop_back();
+                    }
+                    *last = number;
+                    *count = count.saturating_add(1);
                 }
-                *last = number;
-                *count = count.saturating_add(1);
-                if found {
-                    self.found.push_back(number);
+                _ => {
+                    self.index.push_back(number);
+                    self.repeats.push_back(1);
                 }
-                return;
             }
-            self.repeats.push_back(1);
-        }
-        self.index.push_back(number);
-        if found {
-            self.found.push_back(number);
+            self.found.extend(is_found.then_some(number));
         }
     }
 
-    fn add_older(&mut self, number: u64, found: bool, ring: &LineRing) {
-        if self.folds {
-            if let (Some(first), Some(count)) = (self.index.front(), self.repeats.front_mut())
-                && repeats(ring, *first, number)
-            {
-                *count = count.saturating_add(1);
-                return;
+    /// Adds older lines; of repeats, the newest one stays.
+    fn fold_older(&mut self, shown: Vec<u64>, found: &[u64], ring: &LineRing) {
+        for number in shown.into_iter().rev() {
+            match (self.index.front(), self.repeats.front_mut()) {
+                (Some(first), Some(count)) if repeats(ring, *first, number) => {
+                    *count = count.saturating_add(1);
+                }
+                _ => {
+                    self.index.push_front(number);
+                    self.repeats.push_front(1);
+                    if found.binary_search(&number).is_ok() {
+                        self.found.push_front(number);
+                    }
+                }
             }
-            self.repeats.push_front(1);
-        }
-        self.index.push_front(number);
-        if found {
-            self.found.push_front(number);
         }
     }
 
@@ -277,11 +284,16 @@ impl Pane {
             }
             match end {
                 End::Newer => self.found.extend(found),
-                End::Older => found.into_iter().rev().for_each(|n| self.found.push_front(n)),
+                End::Older => prepend(&mut self.found, found),
             }
         }
         self.searched.grow(lines, end);
     }
+}
+
+fn prepend(numbers: &mut VecDeque<u64>, older: Vec<u64>) {
+    numbers.reserve(older.len());
+    older.into_iter().rev().for_each(|number| numbers.push_front(number));
 }
 
 /// A slice, made longer where lines are few.

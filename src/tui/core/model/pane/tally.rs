@@ -68,19 +68,32 @@ impl Block {
 
 /// The counts of lines examined together, in order of their numbers.
 #[derive(Debug, Default)]
-pub(super) struct Piece(Vec<Block>);
+pub(super) struct Piece {
+    blocks: Vec<Block>,
+    /// The times of the newest second of the last block, in milliseconds.
+    last: Range<i64>,
+}
 
 impl Piece {
-    /// Counts a line.
+    /// Counts a line. Most are of the newest second.
     pub(super) fn add(&mut self, number: u64, line: LineRef<'_>) {
-        let nth = number / BLOCK;
-        if self.0.last().is_none_or(|block| block.nth != nth) {
-            self.0.push(Block { nth, seconds: Vec::new() });
+        let (nth, time) = (number / BLOCK, line.time());
+        let millis = time.epoch_millis();
+        if self.blocks.last().is_none_or(|block| block.nth != nth) {
+            self.blocks.push(Block { nth, seconds: Vec::new() });
         }
-        if let Some(block) = self.0.last_mut() {
-            let count = &mut block.at(second(line.time()))[line.level() as usize];
-            *count = count.saturating_add(1);
-        }
+        let Some(block) = self.blocks.last_mut() else { return };
+        let levels = match block.seconds.last_mut() {
+            Some((_, levels)) if self.last.contains(&millis) => levels,
+            newest => {
+                let second = second(time);
+                let newest = newest.map_or(second, |(newest, _)| second.max(*newest));
+                self.last = newest * 1000..(newest + 1) * 1000;
+                block.at(second)
+            }
+        };
+        let count = &mut levels[line.level() as usize];
+        *count = count.saturating_add(1);
     }
 }
 
@@ -156,16 +169,16 @@ impl Tally {
     /// Replaces the counts of that block.
     pub(super) fn count_again(&mut self, piece: Piece) {
         self.blocks.pop_front();
-        piece.0.into_iter().rev().for_each(|block| self.blocks.push_front(block));
+        piece.blocks.into_iter().rev().for_each(|block| self.blocks.push_front(block));
         self.is_stale = false;
     }
 
     /// Adds the counts of lines at an end; those of older lines start at `first`.
     pub(super) fn extend(&mut self, piece: Piece, end: End, first: u64) {
-        self.version += u64::from(!piece.0.is_empty());
+        self.version += u64::from(!piece.blocks.is_empty());
         match end {
             End::Newer => {
-                for block in piece.0 {
+                for block in piece.blocks {
                     match self.blocks.back_mut() {
                         Some(last) if last.nth == block.nth => last.merge(&block),
                         _ => self.blocks.push_back(block),
@@ -174,7 +187,7 @@ impl Tally {
             }
             End::Older => {
                 self.first = self.first.min(first);
-                for block in piece.0.into_iter().rev() {
+                for block in piece.blocks.into_iter().rev() {
                     match self.blocks.front_mut() {
                         Some(front) if front.nth == block.nth => front.merge(&block),
                         _ => self.blocks.push_front(block),
