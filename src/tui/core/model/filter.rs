@@ -207,13 +207,17 @@ impl Filter {
 #[derive(Debug)]
 pub struct FilterScanner<'f> {
     filter: &'f Filter,
+    /// Whether it has no other conditions than the query.
+    is_query: bool,
     scanner: Option<Scanner<'f>>,
 }
 
 impl<'f> FilterScanner<'f> {
     /// Begins.
     pub fn new(filter: &'f Filter) -> Self {
-        Self { filter, scanner: filter.query.as_ref().map(Scanner::new) }
+        let mut others = Condition::ALL.into_iter().filter(|&c| c != Condition::Query);
+        let is_query = !others.any(|condition| filter.has(condition));
+        Self { filter, is_query, scanner: filter.query.as_ref().map(Scanner::new) }
     }
 
     /// Starts a new joined text.
@@ -233,11 +237,13 @@ impl<'f> FilterScanner<'f> {
 
     /// What hides a line, if anything; its text starts at `start` of the joined text.
     pub fn hides(&mut self, all: &str, start: usize, line: LineRef<'_>) -> Option<Condition> {
-        let scanner = &mut self.scanner;
-        self.filter.first_to_hide(line).or_else(|| {
-            let scanner = scanner.as_mut()?;
-            (!scanner.matches(all, start, line)).then_some(Condition::Query)
-        })
+        if !self.is_query
+            && let Some(condition) = self.filter.first_to_hide(line)
+        {
+            return Some(condition);
+        }
+        let scanner = self.scanner.as_mut()?;
+        (!scanner.matches(all, start, line)).then_some(Condition::Query)
     }
 }
 

@@ -198,6 +198,17 @@ impl Compiled {
         needed.filter(|slotted| slotted.needle.can_skip()).max_by_key(|s| s.needle.rarity())
     }
 
+    /// The slot of its needle, if it has nothing else to check.
+    pub(super) fn only_slot(&self) -> Option<usize> {
+        match &*self.terms {
+            [Ready { negated: false, check: Check::Text { slotted, names } }] => {
+                let is_enough = names.is_empty() && !slotted.needle.must_be_checked();
+                (is_enough && slotted.needle.can_skip() && !self.inverted).then_some(slotted.slot)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a line matches the query; `has` says whether a needle is in its text.
     pub(super) fn matches(&self, line: LineRef<'_>, mut has: impl FnMut(&Slotted) -> bool) -> bool {
         let all = self.terms.iter().all(|term| term.check.is(line, &mut has) != term.negated);

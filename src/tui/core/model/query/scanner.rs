@@ -38,6 +38,8 @@ impl Cursor {
 pub struct Scanner<'q> {
     query: &'q Query,
     required: Option<&'q Slotted>,
+    /// The slot of the only needle, if a line matches wherever it is found.
+    only: Option<usize>,
     cursors: Vec<Cursor>,
 }
 
@@ -45,7 +47,8 @@ impl<'q> Scanner<'q> {
     /// Begins.
     pub fn new(query: &'q Query) -> Self {
         let cursors = vec![Cursor::Unknown; query.compiled.slots];
-        Self { query, required: query.compiled.required(), cursors }
+        let (required, only) = (query.compiled.required(), query.compiled.only_slot());
+        Self { query, required, only, cursors }
     }
 
     /// Starts a new joined text.
@@ -65,6 +68,12 @@ impl<'q> Scanner<'q> {
     /// in order.
     pub fn matches(&mut self, all: &str, start: usize, line: LineRef<'_>) -> bool {
         let cursors = &mut self.cursors;
+        if let Some(slot) = self.only
+            && let Cursor::At(found, end) = cursors[slot]
+            && found >= start
+        {
+            return end <= start + line.text().len();
+        }
         self.query.compiled.matches(line, |slotted| {
             stands_in(slotted, &mut cursors[slotted.slot], all, start, line.text())
         })
