@@ -39,7 +39,7 @@ fn totals(at: i64, step: i64, level: u64) -> Totals {
     totals.accept_to_stored = totals.stages[Stage::Clickhouse.index()].latencies.clone();
     let (depth, failed) = if slow { (900, 12) } else { (20, 0) };
     totals.queue = Some(QueuePeaks { depth, failed, ..QueuePeaks::default() });
-    totals.projects = [("shop", 6), ("blog", 3), ("docs", 1)]
+    totals.projects = [("shop", 6), ("blog", 3), ("documentation", 1)]
         .map(|(project, tenths)| ProjectTotals {
             project: project.to_owned(),
             accepted: count * tenths / 10,
@@ -238,6 +238,26 @@ fn the_slowest_events_and_projects_open() {
     console.code(KeyCode::Down);
     console.code(KeyCode::Enter);
     assert_eq!(console.model.pane().filter().project.as_deref(), Some("blog"));
+}
+
+#[test]
+fn names_of_projects_get_the_space_of_unused_columns() {
+    let projects = |width, height| {
+        let mut console = open(width, height);
+        (0..2).for_each(|_| drop(console.code(KeyCode::Tab)));
+        console.screen()
+    };
+    let row = |screen: &str, project: &str| {
+        let row = screen.lines().find_map(|line| line.split_once(project));
+        row.unwrap_or_else(|| panic!("{project}: {screen}")).1.trim_matches(['│', ' ']).to_owned()
+    };
+    let screen = projects(120, 40);
+    assert!(!screen.contains("0 failed"), "{screen}");
+    assert_eq!(row(&screen, "▌shop"), "189 accepted      0 refused", "{screen}");
+    assert_eq!(row(&screen, "blog"), "94 accepted      1 refused", "{screen}");
+    let screen = projects(80, 24);
+    assert_eq!(row(&screen, "blog"), "1 refused", "{screen}");
+    assert_eq!(row(&screen, "documentation"), "31 accepted", "{screen}");
 }
 
 #[test]

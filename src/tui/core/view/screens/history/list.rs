@@ -17,7 +17,9 @@ use bklit_wire::text;
 const TIME: usize = 8;
 const DURATION: usize = 7;
 const STAGE: usize = 10;
-const COUNT: usize = 9;
+const COUNT: usize = 6;
+/// The least width of a project's name.
+const MIN_NAME: usize = 16;
 /// Less of a detail is not useful.
 const MIN_PART: usize = 6;
 /// The columns of the title that are not for texts.
@@ -59,7 +61,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
         }
         match shown {
             HistoryRow::Line(line) => line_row(model, line, buf, at, selected),
-            HistoryRow::Project(project) => project_row(model, project, buf, at),
+            HistoryRow::Project(project) => project_row(model, project, &rows, buf, at),
         }
     }
 }
@@ -110,22 +112,39 @@ fn line_row(model: &Model, line: &NotableLine, buf: &mut Buffer, at: Rect, selec
     }
 }
 
-fn project_row(model: &Model, project: &ProjectTotals, buf: &mut Buffer, at: Rect) {
+/// A row of a project. Counts that are zero for all `projects` get no column; without space for a
+/// name next to them, each row has only its worst count.
+fn project_row(
+    model: &Model,
+    project: &ProjectTotals,
+    projects: &[HistoryRow<'_>],
+    buf: &mut Buffer,
+    at: Rect,
+) {
     let theme = model.options.theme;
-    let width = usize::from(at.width);
-    let counts = [
-        (project.accepted, "accepted", theme.plain()),
-        (project.refused, "refused", theme.warning()),
-        (project.failed, "failed", theme.error()),
+    let mut counts = vec![
+        ("failed", theme.error(), (|p| p.failed) as fn(&ProjectTotals) -> u64),
+        ("refused", theme.warning(), |p| p.refused),
+        ("accepted", theme.plain(), |p| p.accepted),
     ];
-    let numbers = counts.len() * (COUNT + 10);
-    let name = width.saturating_sub(numbers + 2).max(8);
-    put(buf, at, 1, name, &text::safe(&project.project), theme.plain());
-    let mut x = name + 2;
-    for (count, what, style) in counts {
-        let style = if count > 0 { style } else { theme.dim() };
-        put_right(buf, at, x + COUNT, COUNT, &format::short_count(count), style);
-        put(buf, at, x + COUNT + 1, 8, what, theme.dim());
-        x += COUNT + 10;
+    let is_used = |count: fn(&ProjectTotals) -> u64| {
+        projects.iter().any(|row| matches!(row, HistoryRow::Project(p) if count(p) > 0))
+    };
+    counts.retain(|(.., count)| is_used(*count));
+    let width = |what: &str| COUNT + 1 + what.len() + 1;
+    let columns: usize = counts.iter().map(|(what, ..)| width(what)).sum();
+    if usize::from(at.width) < MIN_NAME + columns {
+        counts.retain(|(.., count)| count(project) > 0);
+        counts.truncate(1);
     }
+    let mut end = usize::from(at.width).saturating_sub(1);
+    for (what, style, count) in counts {
+        let number = count(project);
+        let style = if number > 0 { style } else { theme.dim() };
+        let start = end.saturating_sub(what.len());
+        put(buf, at, start, what.len(), what, theme.dim());
+        put_right(buf, at, start.saturating_sub(1), COUNT, &format::short_count(number), style);
+        end = end.saturating_sub(width(what));
+    }
+    put(buf, at, 1, end.saturating_sub(1), &text::safe(&project.project), theme.plain());
 }
