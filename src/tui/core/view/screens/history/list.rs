@@ -133,7 +133,8 @@ fn project_row(
     counts.retain(|(.., count)| is_used(*count));
     let width = |what: &str| COUNT + 1 + what.len() + 1;
     let columns: usize = counts.iter().map(|(what, ..)| width(what)).sum();
-    if usize::from(at.width) < MIN_NAME + columns {
+    let is_narrow = usize::from(at.width) < MIN_NAME + columns;
+    if is_narrow {
         counts.retain(|(.., count)| count(project) > 0);
         counts.truncate(1);
     }
@@ -143,8 +144,10 @@ fn project_row(
         let style = if number > 0 { style } else { theme.dim() };
         let start = end.saturating_sub(what.len());
         put(buf, at, start, what.len(), what, theme.dim());
-        put_right(buf, at, start.saturating_sub(1), COUNT, &format::short_count(number), style);
-        end = end.saturating_sub(width(what));
+        let shown = format::short_count(number);
+        put_right(buf, at, start.saturating_sub(1), COUNT, &shown, style);
+        let unused = if is_narrow { COUNT.saturating_sub(shown.len()) } else { 0 };
+        end = end.saturating_sub(width(what) - unused);
     }
     put(buf, at, 1, end.saturating_sub(1), &text::safe(&project.project), theme.plain());
 }
