@@ -194,8 +194,8 @@ fn given<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a str> {
     fields.get(name).map(RawValue::get).filter(|value| *value != "null")
 }
 
-/// The event with id, project and time. The time is corrected by when it was sent first, as `sentAt`
-/// says nothing about the request that sends it now.
+/// The event with id, project and time. The time is corrected by when it was first sent, as
+/// `sentAt` says nothing about the request that sends it now.
 fn completed(event: &RefusedEvent, mut fields: Fields<'_>) -> Result<String> {
     let time = |name| given(&fields, name).and_then(|json| serde_json::from_str(json).ok());
     let corrected = match (time("timestamp"), time("sentAt")) {

@@ -91,7 +91,8 @@ fn lines_of(kept: &[Arc<DebugLog>], id: &str) -> Vec<DebugLog> {
 
 async fn search_queue(queue: &dyn Queue, id: &str) -> (Vec<QueuedPlace>, Vec<String>) {
     let (mut found, mut gaps) = (Vec::new(), Vec::new());
-    // Against the direction in which events move, so that one that moves on meanwhile is not missed.
+    // Against the direction in which events move, so that an event that moves in the meantime is
+    // not missed.
     let search = async {
         in_flight(queue, id, &mut found, &mut gaps).await?;
         waiting(queue, id, &mut found, &mut gaps).await?;

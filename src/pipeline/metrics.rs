@@ -6,10 +6,10 @@
 //! - `health`: which parts of the pipeline work
 //! - `identity`: what is known about this process from its start
 //! - `labels`: labels of metrics
-//! - `looks`: what is checked when somebody looks
+//! - `looks`: what is checked on demand
 //! - `projects`: events by project
 //! - `queue`: the queue's state, observed once a second while it matters
-//! - `refusals`: refused events, and what came of the last ones
+//! - `refusals`: refused events, and what became of the last ones
 //! - `verification`: results of dual-write verification
 
 mod connections;

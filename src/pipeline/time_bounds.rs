@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bklit_wire::time::UtcMillis;
 
-/// 2026-01-01, in milliseconds since the epoch. A clock that is behind was never set: nothing can be
-/// judged by it.
+/// 2026-01-01, in milliseconds since the epoch. A clock that is behind this was never set: nothing
+/// can be judged by it.
 const CLOCK_IS_SET: i64 = 1_767_225_600_000;
 
 /// How far a timestamp may differ from the time at which the event arrived.

@@ -45,8 +45,8 @@ pub fn copy_sequence(text: &str, multiplexer: Multiplexer) -> String {
     let plain = format!("\x1b]52;c;{}\x07", BASE64.encode(text.as_bytes()));
     match multiplexer {
         Multiplexer::None => plain,
-        // With `set-clipboard`, tmux takes the plain one; with `allow-passthrough`, the terminal takes
-        // the other.
+        // With `set-clipboard`, tmux handles the plain sequence; with `allow-passthrough`, the
+        // terminal handles the wrapped one.
         Multiplexer::Tmux => {
             format!("{plain}\x1bPtmux;{}\x1b\\", plain.replace('\x1b', "\x1b\x1b"))
         }

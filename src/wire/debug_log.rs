@@ -51,7 +51,7 @@ stages! {
 }
 
 impl Stage {
-    /// Its place in [`Stage::ALL`].
+    /// Its position in [`Stage::ALL`].
     pub fn index(self) -> usize {
         self as usize
     }
@@ -188,7 +188,7 @@ impl DebugLog {
     }
 }
 
-/// How the message of a line ends that stands for several.
+/// The end of the message of a line that stands for several.
 const MORE: &str = " more like this";
 
 /// The message of a line that stands for `lines` others.

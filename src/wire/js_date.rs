@@ -8,8 +8,8 @@ use jiff::{Timestamp, ToSpan};
 /// RFC 2822 and RFC 1123, and the results of `toString`, `toUTCString` and, in American English,
 /// `toLocaleString`. A date without an offset is read as UTC, as on a server in UTC.
 ///
-/// Words that mean nothing in a date make the text something else than a date, so `None` is returned
-/// where JavaScript would guess.
+/// A text with words that have no meaning in a date is not a date: `None` is returned where
+/// JavaScript would guess.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     let mut date = Parts::default();
     let mut rest = text.trim();

@@ -95,7 +95,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The JSON of each member of an array. Bytes that are not UTF-8 concern only their members.
+/// The JSON of each member of an array. Bytes that are not UTF-8 affect only the members that
+/// contain them.
 ///
 /// # Errors
 /// If it is not a JSON array.

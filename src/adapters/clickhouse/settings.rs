@@ -1,7 +1,7 @@
 //! Settings that are sent with statements, and those of them that a user may not change.
 //!
-//! An administrator can fix settings of a user (a profile with constraints, `readonly`), and older
-//! servers do not know all of them. A statement that is refused for one of these is repeated
+//! An administrator can lock settings of a user (a profile with constraints, `readonly`), and older
+//! servers do not know all settings. A statement that is refused for one of these is repeated
 //! without it.
 
 use std::collections::BTreeSet;

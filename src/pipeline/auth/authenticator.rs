@@ -155,7 +155,7 @@ impl Authenticator {
         !self.settings.loopback_needs_token
     }
 
-    /// Which sites the allowed domains of tokens stand for.
+    /// Which sites the allowed domains of tokens match.
     pub fn domain_rules(&self) -> DomainRules {
         self.settings.domain_rules()
     }

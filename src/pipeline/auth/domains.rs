@@ -1,5 +1,5 @@
-//! The domains that may use a token: `shop.example` stands for that host and its subdomains,
-//! `*.shop.example` for its subdomains only.
+//! The domains that may use a token: `shop.example` matches that host and its subdomains,
+//! `*.shop.example` its subdomains only.
 //!
 //! Entries come from people and from Bklit's database, so they may be pasted addresses: scheme,
 //! port and path are ignored, and names are compared as browsers send them, in lower case and
@@ -15,10 +15,10 @@ const MAX_LISTED: usize = 10;
 /// The longest origin that an error quotes, in characters.
 const MAX_ORIGIN: usize = 200;
 
-/// Which sites an allowed domain stands for.
+/// Which sites an allowed domain matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DomainRules {
-    /// `shop.example` stands for that host only, not for its subdomains.
+    /// `shop.example` matches that host only, not its subdomains.
     pub exact: bool,
     /// Pages of this machine may use every token, as during development.
     pub allow_localhost: bool,
@@ -146,8 +146,8 @@ pub fn normalized(entry: &str) -> Result<String, &'static str> {
     }
 }
 
-/// What is suspicious about the allowed domains of a token: entries that no site matches, and those
-/// that strangers' sites match.
+/// What is suspicious about the allowed domains of a token: entries that no site matches, and
+/// entries that also match the sites of strangers.
 pub fn warnings(domains: &[String]) -> Vec<String> {
     let warning = |entry: &str| match Pattern::parse(entry) {
         None => {

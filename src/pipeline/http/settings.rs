@@ -45,7 +45,7 @@ pub struct HttpSettings {
 }
 
 impl HttpSettings {
-    /// Finds out who sends requests, with the locations in `database`.
+    /// Identifies who sends requests, with the locations in `database`.
     pub fn visitors(
         &self,
         privacy: &PrivacySettings,

@@ -1,4 +1,4 @@
-//! The places of queries.
+//! The slots of queries.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

@@ -29,7 +29,7 @@ const AT_ONCE: usize = 256;
 
 /// Publishes a batch's events, in order, if there are subscribers.
 pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
-    // Reading the first page views is worth it only for somebody.
+    // Reading the first page views is worthwhile only with subscribers.
     if !context.live_bus.may_have_subscribers().await {
         return;
     }

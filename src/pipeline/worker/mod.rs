@@ -16,7 +16,7 @@
 //! - `sessions`: writes the rows of sessions
 //! - `settings`: the worker's settings
 //! - `stop`: the phases of a shutdown
-//! - `store_health`: checks the store while there is no batch and somebody looks
+//! - `store_health`: checks the store on demand while there is no batch
 //! - `sweep`: ends idle sessions
 //! - `times`: replaces implausible times
 //! - `unverified`: drops ends of sessions that do not exist
@@ -191,8 +191,8 @@ async fn ready(context: &WorkerContext) {
     fill(context).await;
 }
 
-/// Claims a batch. If a shutdown starts during the claim, the batch is released at once, because
-/// nobody would process it.
+/// Claims a batch. If a shutdown starts during the claim, the batch is released at once, because no
+/// worker would process it.
 async fn claim_or_release(
     context: &Arc<WorkerContext>,
     stop: &Stop,

@@ -50,7 +50,7 @@ impl BulkTask {
         Self { backend, data_dir, running: None }
     }
 
-    /// Begins a plan. Ignored while one is carried out: the model begins one at a time.
+    /// Begins a plan. Ignored while another is in progress: the model begins one at a time.
     pub(crate) fn begin(&mut self, plan: Plan) {
         if self.running.is_some() {
             return;
@@ -153,7 +153,7 @@ impl Work {
         })
     }
 
-    /// Does with events of a page what is to be done with them.
+    /// Applies the change to events of a page.
     async fn take(
         &mut self,
         backend: &dyn Backend,

@@ -1,4 +1,4 @@
-//! Changes of many failed events: what to do, with which of them, and how far it is.
+//! Changes of many failed events: what to do, with which of them, and the progress.
 //!
 //! The list of failed events may be longer than what the console has loaded, and changes meanwhile.
 //! So a plan says which events it is about, and the loop pages through the whole list.
@@ -27,7 +27,7 @@ pub enum Deed {
 }
 
 impl Deed {
-    /// Its name, also what can be typed to confirm it.
+    /// Its name, which can also be typed to confirm it.
     pub fn verb(&self) -> &'static str {
         match self {
             Self::Retry => "retry",
@@ -38,7 +38,7 @@ impl Deed {
         }
     }
 
-    /// What happens meanwhile.
+    /// What it does, while in progress.
     pub fn doing(&self) -> &'static str {
         match self {
             Self::Retry => "retrying failed events",
@@ -49,7 +49,7 @@ impl Deed {
         }
     }
 
-    /// What has happened to the events then.
+    /// What was done to the events.
     pub fn done(&self) -> &'static str {
         match self {
             Self::Retry => "put back into the queue",
@@ -165,24 +165,25 @@ pub struct Known {
 pub struct Plan {
     /// What to do.
     pub deed: Deed,
-    /// With which events.
+    /// Which events to change.
     pub which: Which,
-    /// How many those are.
+    /// The number of these events.
     pub known: Known,
     /// The number of all failed events when it was planned.
     pub total: u64,
-    /// When they were counted. Those that failed later are left alone: nobody was asked about them.
+    /// When they were counted. Those that failed later are left alone, because the confirmation did
+    /// not cover them.
     pub until: Option<UtcMillis>,
 }
 
 impl Plan {
-    /// The total to compare progress with: events to change, else events to look through.
+    /// The total for the progress: events to change, else events to look through.
     pub fn goal(&self) -> u64 {
         if self.known.is_exact { self.known.count } else { self.total }
     }
 }
 
-/// How far it is.
+/// The progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Failed events looked at.
@@ -234,7 +235,7 @@ pub enum End {
 /// Its progress, or its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BulkReport {
-    /// How far it is.
+    /// The progress.
     pub progress: Progress,
     /// Why it ended, if it did.
     pub end: Option<End>,

@@ -253,7 +253,7 @@ mod tests {
         assert!(why.contains("No space left on device"), "{why}");
     }
 
-    /// A pipe that nobody reads simulates a slow disk: more messages arrive than fit.
+    /// A pipe that is not read simulates a slow disk: more messages arrive than fit.
     fn stuck(dir: &Path) -> (File, Recorder) {
         let path = dir.join("slow");
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());

@@ -124,7 +124,7 @@ impl Sentinels {
     }
 }
 
-/// Fails if a server is not a primary: Sentinels learn late about one that was demoted.
+/// Fails if a server is not a primary: Sentinels learn late that a server was demoted.
 pub(super) async fn check_primary(
     address: &ConnectionAddr,
     connection: &mut MultiplexedConnection,

@@ -68,7 +68,7 @@ pub async fn check(
     Ok(findings)
 }
 
-/// What is found about a server itself.
+/// Findings about a server itself.
 async fn of_server(
     connection: &Connection<'_>,
     durability: Durability,
@@ -106,7 +106,7 @@ async fn of_server(
     Ok(findings)
 }
 
-/// What is wrong with a further node that has shards.
+/// Problems of a further node that has shards.
 async fn of_further_server(
     connection: &Connection<'_>,
     durability: Durability,

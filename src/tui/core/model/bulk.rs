@@ -43,7 +43,7 @@ impl Chooser {
 pub struct Bulk {
     /// The plan.
     pub plan: Plan,
-    /// How far it is.
+    /// The progress.
     pub progress: Progress,
     /// When it began, by the wall clock.
     pub since: UtcMillis,
@@ -59,7 +59,7 @@ impl Bulk {
         Self { plan, progress: Progress::default(), since, is_stopping: false, result: None }
     }
 
-    /// Events changed, or while none is chosen looked at, and the number to compare with.
+    /// The number of events changed, or looked at while none has been chosen, and the total.
     pub fn done_of(&self) -> (u64, u64) {
         let Progress { seen, done, .. } = self.progress;
         (if self.plan.known.is_exact { done } else { seen }, self.plan.goal())
@@ -75,7 +75,7 @@ impl Bulk {
         }
     }
 
-    /// The result when all events were looked at: what was done, and with how many it was not.
+    /// The result when all events were looked at: what was done, and for how many it was not.
     fn complete(&self, path: Option<&str>) -> String {
         let (deed, Progress { chosen, done, invalid, .. }) = (&self.plan.deed, self.progress);
         let gone = besides(chosen.saturating_sub(done + invalid), "no longer in the failed queue");
@@ -99,7 +99,7 @@ impl Bulk {
         }
     }
 
-    /// The result in words.
+    /// The result as text.
     pub fn outcome(&self, end: &End) -> String {
         let (deed, Progress { seen, done, invalid, .. }) = (&self.plan.deed, self.progress);
         let invalid = besides(invalid, INVALID);
@@ -137,7 +137,7 @@ fn besides(events: u64, what: &str) -> String {
 }
 
 impl Model {
-    /// The change of many failed events, while it runs and until its result was seen.
+    /// The change of many failed events, while it runs and until its result has been seen.
     pub fn bulk(&self) -> Option<&Bulk> {
         self.bulk.as_ref()
     }

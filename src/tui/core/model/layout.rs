@@ -64,7 +64,7 @@ pub struct Layout {
     pub figures: Rect,
     /// How many figures are shown.
     pub amount: Amount,
-    /// The way of events through the stages, within the frame.
+    /// The path of events through the stages, within the frame.
     pub flow: Rect,
     /// A row for each stage, if all figures are shown. The row above it has the labels.
     pub table: Option<Rect>,
@@ -76,7 +76,7 @@ pub struct Layout {
     pub log: Rect,
     /// The lower border of the log: what it shows, or the text field.
     pub status: Rect,
-    /// The timeline above the log, if it is wanted and there is space.
+    /// The timeline above the log, if it is enabled and there is space.
     pub timeline: Option<Strip>,
     /// A line in full next to the log, with its upper border.
     pub detail: Option<Rect>,
@@ -88,7 +88,7 @@ pub struct Layout {
     pub hints: Rect,
 }
 
-/// What a screen is to show, besides what it always does.
+/// What a screen shows in addition to its fixed parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// How many figures.
@@ -117,8 +117,8 @@ impl Wanted {
 }
 
 impl Layout {
-    /// The parts of a screen, with as much as possible of what is wanted; `None` if it is too
-    /// small.
+    /// The parts of a screen, including as many of the requested ones as possible; `None` if it is
+    /// too small.
     pub fn of(area: Rect, wanted: Wanted) -> Option<Self> {
         if area.width < MIN_WIDTH || area.height < MIN_HEIGHT {
             return None;
@@ -261,7 +261,7 @@ impl Model {
         Layout::of(Rect::new(0, 0, self.size.0, self.size.1), self.wanted())
     }
 
-    /// What the screen is to show, besides what it always does.
+    /// What the screen shows in addition to its fixed parts.
     pub fn wanted(&self) -> Wanted {
         Wanted {
             amount: self.amount,

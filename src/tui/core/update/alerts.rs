@@ -60,7 +60,7 @@ fn reading(model: &Model) -> Reading {
     }
 }
 
-/// What most of these lines say.
+/// The most frequent message of these lines.
 fn mostly(model: &Model, wanted: impl Fn(&GroupKey) -> bool) -> Option<String> {
     let recent = |group: &Group| group.recent(model.now, 2);
     let groups = model.panels.problems.groups().iter().filter(|group| wanted(&group.key));

@@ -7,7 +7,7 @@ use crate::model::bulk::Bulk;
 use crate::model::{ExportOf, Focus, Model, Prompt, PromptPurpose};
 use crate::msg::Effect;
 
-/// The result of a change that took longer than this stays until it was seen, in milliseconds.
+/// The result of a change that took longer than this stays until it has been seen, in milliseconds.
 const LONG: i64 = 5_000;
 
 /// Why no change can begin now.

@@ -76,8 +76,8 @@ fn accept(model: &mut Model) -> Option<Effect> {
     }
 }
 
-/// Whether the number of events was typed, or where that may do, the word. Then the prompt is closed,
-/// else it says what to type.
+/// Whether the number of events was typed, or the word, where that is sufficient. If so, the prompt
+/// is closed; otherwise it says what to type.
 fn confirms(model: &mut Model, typed: &str, known: Known, word: &str, or_word: bool) -> bool {
     let is_number = known.is_exact && typed.replace(',', "") == known.count.to_string();
     let is_word = (or_word || !known.is_exact) && typed == word;

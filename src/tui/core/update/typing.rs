@@ -6,8 +6,8 @@ use crate::format;
 use bklit_wire::text;
 
 /// Applies requests to a field of at most `most` characters. Returns whether its text has changed.
-/// What could not be shown next to each other, such as a mark without a character to combine with, is
-/// left out.
+/// Characters that cannot be shown, such as a mark without a character to combine with, are left
+/// out.
 pub(super) fn edit(
     input: &mut Input,
     requests: impl IntoIterator<Item = InputRequest>,

@@ -1,4 +1,4 @@
-//! The row of a change of many failed events: how far it is, how fast, and the key that stops it.
+//! The row of a change of many failed events: its progress, its speed, and the key that stops it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

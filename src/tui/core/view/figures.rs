@@ -52,7 +52,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
 /// How long events take from acceptance to storage, or for how long none was stored.
 fn stored(model: &Model, width: u16) -> Vec<Segment> {
     let theme = model.options.theme;
-    // The figures of the minute before would look as if all were well.
+    // The figures of the previous minute would look normal.
     if let Some(stalled) = stalled(model) {
         return vec![stalled];
     }

@@ -1,4 +1,4 @@
-//! The way of events through the stages: what each does now, and what is wrong with it.
+//! The path of events through the stages: what each does now, and what is wrong with it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -44,7 +44,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
         let area = layout.node(stage);
         let next = nodes.get(nth + 1).map(|next| next.state);
         name(model, stage, next, buf, row(area, 0), layout.table.is_none());
-        // A reason may be long, and matters more than what is as it should be.
+        // A reason may be long, and matters more than values that are normal.
         let calm = Stage::ALL.into_iter().zip(&nodes).skip(nth + 1);
         let covers = !nodes[nth].is_calm();
         let calm = calm.take_while(|(_, n)| n.facts.is_empty() || covers && n.is_calm());
@@ -235,7 +235,7 @@ fn errors(figures: &StageFigures) -> Option<(String, State)> {
         .then(|| (format!("{}/min", format::plural(figures.errors, "error")), state))
 }
 
-/// How the part of refused requests compares with what is normal.
+/// How the share of refused requests compares with what is normal.
 fn refused(summary: &Summary) -> State {
     State::share(summary.refused, summary.accepted.saturating_add(summary.refused))
 }
@@ -267,7 +267,7 @@ fn ingestion(model: &Model, figures: &StageFigures, summary: &Summary) -> Vec<(S
             facts.push((format!("{refused} refused/min"), State::Normal));
         }
         State::Normal => {}
-        // What is over a limit is refused, too.
+        // Requests over a limit are refused, too.
         _ if summary.throttled.saturating_mul(2) > summary.refused => {}
         state => facts.push((format!("{} % refused", summary.refused_percent()), state)),
     }

@@ -57,7 +57,7 @@ fn render_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) -> P
     let value = skip_columns(field.input.value(), scroll);
     put(buf, area, start, room, text::fit(value, room), theme.strong());
     if let Some(problem) = &field.problem {
-        // The position of the mistake, if it is visible.
+        // The position of the error, if it is visible.
         let chars = |from, count| field.input.value().chars().skip(from).take(count);
         let columns = |text: String| text::width(&text);
         let from = columns(chars(0, problem.at).collect());

@@ -1,4 +1,4 @@
-//! Pushes items to the shards of their projects, however the number of shards changes meanwhile.
+//! Pushes items to the shards of their projects, even while the number of shards changes.
 
 use std::collections::BTreeMap;
 

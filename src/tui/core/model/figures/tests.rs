@@ -169,7 +169,7 @@ fn the_pipeline_stalls_when_events_wait_and_none_is_stored() {
     // Nothing to do.
     watch(&mut figures, 1010..1100, false, &like(queue(0, None)));
     assert_eq!(figures.summary().stalled, None);
-    // It is not what happened before the events came that counts, and failing steps store nothing.
+    // What happened before the events arrived does not count, and failing steps store nothing.
     let mut failing = like(queue(3, Some(2_000)));
     failing.stages[Stage::Worker.index()].count = 1;
     failing.stages[Stage::Clickhouse.index()].errors = 1;

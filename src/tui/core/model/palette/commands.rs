@@ -1,4 +1,4 @@
-//! The table of commands, used for parsing, completion, help and the README.
+//! The table of commands, used for parsing, completion, help and the docs.
 
 use std::time::Duration;
 
@@ -351,7 +351,7 @@ fn notify(argument: &str) -> Result<Notify, String> {
 /// The format of a file, by its name.
 ///
 /// # Errors
-/// Which names there are.
+/// If the name is unknown, with the known ones.
 pub fn format_of(path: &str) -> Result<Format, String> {
     match path.rsplit_once('.') {
         Some((_, "jsonl")) => Ok(Format::Jsonl),
@@ -389,7 +389,7 @@ fn switch(argument: &str) -> Result<Command, String> {
     }
 }
 
-/// The table as Markdown, for the README.
+/// The table as Markdown, for docs/console.md.
 pub fn markdown() -> String {
     let mut out = String::from("| command | |\n| --- | --- |\n");
     for spec in COMMANDS {

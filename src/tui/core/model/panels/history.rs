@@ -161,7 +161,7 @@ impl HistoryPanel {
         }
     }
 
-    /// Keeps the selected time in the window while that moves on.
+    /// Keeps the selected time in the window as the window moves.
     pub(crate) fn follow_cursor(&mut self, now: UtcMillis) {
         if self.cursor.is_none_or(|at| at >= self.from(now)) {
             return;

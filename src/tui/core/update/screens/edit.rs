@@ -166,7 +166,7 @@ pub(in crate::update) fn retried(
         Ok(KeptEdit { kept, .. }) => {
             (format!("edited event put back into the queue; original: {kept}"), None)
         }
-        // To be repeated: if it was done, the event is no longer in the failed queue.
+        // Can be repeated: if it was done, the event is no longer in the failed queue.
         Err(why) => (format!("cannot edit: {why}"), Some(EditState::Valid)),
     };
     let is_sending = |screen: &EditScreen| {

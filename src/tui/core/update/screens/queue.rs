@@ -17,7 +17,7 @@ use crate::update::{bulk, prompt};
 use bklit_wire::backend::Change;
 use bklit_wire::queue::FailedView;
 
-/// Somebody else has changed it.
+/// Changed by someone else.
 pub(super) const GONE: &str = "nothing changed: it is no longer in the failed queue";
 const NO_FAILED: &str = "no failed event is selected";
 

@@ -93,7 +93,7 @@ fn lease(model: &Model, batch: &BatchInFlight) -> (String, Style) {
     let left = lease_left(model, batch);
     let time = format::micros(left.unsigned_abs() as f64 * 1e3);
     match left {
-        // Released, or its worker's process has ended; nobody has held it since an unknown time.
+        // Released, or its worker's process has ended; it has been unclaimed for an unknown time.
         _ if batch.lease_until <= UtcMillis::from_epoch_millis(0) => {
             ("released".to_owned(), theme.error())
         }
