@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_stands_for_several_says_for_how_many() {
+    fn a_folded_line_says_how_many_it_stands_for() {
         assert_eq!(folded("Request refused", 9_990), "Request refused: 9,990 more like this");
         assert_eq!(unfolded(&folded("a: b", 12_345)), ("a: b", 12_345));
         for message in ["", "x", "x: many more like this", "more like this", "7 more like this"] {

@@ -26,7 +26,7 @@ fn member(n: usize) -> String {
 }
 
 #[test]
-fn one_bad_row_in_ten_thousand_fails_alone_and_is_stored_once_when_mended() {
+fn one_bad_row_in_ten_thousand_fails_alone_and_is_stored_once_when_fixed() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let clickhouse = ClickHouse::own();
     let daemon = Daemon::with_settings(&format!(

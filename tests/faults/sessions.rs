@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn right_versions_pass() {
+    fn correct_versions_pass() {
         let with_end = Version { ended: Some(START / 1000 + 12), duration: Some(12), ..right() };
         let earlier = Version { ended: None, exit: "u0".to_owned(), updated: 1, ..right() };
         for versions in [vec![right()], vec![with_end], vec![earlier, right()]] {

@@ -36,7 +36,7 @@ fn told(stream: &mut Stream, message: &str) {
 }
 
 #[test]
-fn a_worker_that_stood_still_past_its_lease_is_refused() {
+fn a_worker_suspended_past_its_lease_is_refused() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let clickhouse = ClickHouse::own();
     let [still, other] = two_daemons(&redis, &clickhouse, "[worker]\nlease = '1s'");
@@ -83,7 +83,7 @@ fn two_processes_share_one_queue_and_both_are_busy() {
 }
 
 #[test]
-fn a_stop_under_load_stores_or_gives_back_what_it_holds() {
+fn a_shutdown_under_load_stores_or_releases_what_it_holds() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let clickhouse = ClickHouse::own();
     let [stopped, other] = two_daemons(&redis, &clickhouse, "");

@@ -196,7 +196,7 @@ async fn many_requests_with_one_token_are_one_lookup() {
 }
 
 #[tokio::test]
-async fn without_the_token_store_clients_come_back_later() {
+async fn without_the_token_store_clients_are_asked_to_retry() {
     let server = Server::start().await;
     server.tokens.is_away.store(true, SeqCst);
     for bytes in [
@@ -219,7 +219,7 @@ fn token_store(dir: &std::path::Path) -> SqliteTokenStore {
 }
 
 #[tokio::test]
-async fn the_first_start_makes_a_token_and_later_ones_none() {
+async fn only_the_first_start_creates_a_token() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     assert!(default_token(dir.path()).is_none());
@@ -241,7 +241,7 @@ async fn the_first_start_makes_a_token_and_later_ones_none() {
 }
 
 #[tokio::test]
-async fn a_first_start_that_was_cut_short_is_ended() {
+async fn an_interrupted_first_start_is_completed() {
     for store_has_it in [false, true] {
         let dir = tempfile::tempdir().unwrap();
         let store = token_store(dir.path());
@@ -261,7 +261,7 @@ async fn a_first_start_that_was_cut_short_is_ended() {
 }
 
 #[tokio::test]
-async fn with_other_tokens_no_first_one_is_made() {
+async fn with_existing_tokens_no_first_one_is_created() {
     let dir = tempfile::tempdir().unwrap();
     let store = token_store(dir.path());
     let token = TokenRecord::new(&Secret::generate().unwrap(), Scope::Read, vec![]).unwrap();

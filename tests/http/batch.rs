@@ -205,7 +205,7 @@ async fn few_large_batches_are_queued_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_batch_is_refused_whole() {
+async fn an_invalid_batch_is_refused_as_a_whole() {
     let server = Server::start().await;
     for body in ["", " \n", "[]", "[", "[1", r#"[{"type":"pageview"}"#, "[1]]", "[\u{1}]"] {
         let answer = server.post("/batch", body).await;

@@ -80,7 +80,7 @@ fn assert_connected(log: &DebugLog) {
 }
 
 #[tokio::test]
-async fn a_stream_begins_with_its_connection_and_goes_on_with_every_line() {
+async fn a_stream_starts_with_its_connection_and_has_every_line() {
     let server = Server::start().await;
     let mut events = Events::open(&server, "").await;
     assert_connected(&events.message().await);
@@ -147,7 +147,7 @@ async fn a_project_sees_its_own_lines() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_reader_loses_lines_and_the_server_goes_on() {
+async fn a_slow_reader_loses_lines_and_the_server_continues() {
     const LINES: u64 = 60_000;
     let server = Server::start().await;
     let mut slow = Events::open(&server, "").await;
@@ -209,7 +209,7 @@ async fn a_silent_stream_is_kept_alive() {
 }
 
 #[tokio::test]
-async fn a_reader_that_takes_nothing_for_long_is_cut_off() {
+async fn a_reader_that_stalls_is_disconnected() {
     let server = Server::start().await;
     let mut events = Events::open(&server, "").await;
     assert_connected(&events.message().await);

@@ -66,7 +66,7 @@ async fn a_client_in_the_middle_of_a_refused_body_still_gets_the_answer() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_not_asked_for() {
+async fn a_body_that_is_too_large_is_not_requested() {
     let server = capped().await;
     let mut client = server.client().await;
     let head = "POST /track HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n";

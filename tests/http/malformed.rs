@@ -132,7 +132,7 @@ async fn deep_and_odd_json_is_survived() {
 }
 
 #[tokio::test]
-async fn requests_that_are_no_http_are_refused() {
+async fn requests_that_are_not_http_are_refused() {
     let server = Server::start().await;
     for bytes in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],

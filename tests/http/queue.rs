@@ -79,7 +79,7 @@ async fn a_batch_shows_its_events_and_is_null_once_it_is_done() {
 }
 
 #[tokio::test]
-async fn where_an_event_is_is_told_with_what_was_not_looked_at() {
+async fn an_event_is_located_and_gaps_are_reported() {
     let server = with_failed(3).await;
     let body = r#"{"url":"https://a.example/","projectId":"p","eventId":"evt_mine"}"#;
     assert_eq!(server.post("/track", body).await.status, 200);
@@ -193,7 +193,7 @@ async fn failed_items_come_in_pages() {
 }
 
 #[tokio::test]
-async fn this_machine_may_repair() {
+async fn local_requests_may_repair() {
     let server = with_failed(5).await;
     let retried = change(&server, RETRY, &[], json!(["4", "9"])).await;
     assert_eq!((retried.status, retried.json()), (200, json!({ "changed": 1 })));
@@ -276,7 +276,7 @@ async fn a_partial_change_is_an_error_with_what_was_done() {
 }
 
 #[tokio::test]
-async fn only_an_admin_token_repairs_from_elsewhere() {
+async fn remote_repairs_need_an_admin_token() {
     let server = with_failed(3).await;
     let (admin, _) = server.tokens.make(Scope::Admin, &[], |_| {}).await;
     let (limited, _) = server.tokens.make(Scope::Admin, &["p"], |_| {}).await;
@@ -314,7 +314,7 @@ async fn only_an_admin_token_repairs_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_page_from_elsewhere_repairs_nothing() {
+async fn pages_of_other_origins_cannot_repair() {
     let server = with_failed(2).await;
     for header in [
         ("Origin", "https://evil.example"),
@@ -346,7 +346,7 @@ async fn a_page_from_elsewhere_repairs_nothing() {
 }
 
 #[tokio::test]
-async fn who_is_there_is_not_known_without_a_store() {
+async fn visitors_are_unknown_without_a_store() {
     let server = Server::start().await;
     let answer = server.get("/api/live", &[]).await;
     assert_eq!(answer.status, 503);

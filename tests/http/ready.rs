@@ -34,7 +34,7 @@ async fn it_says_whether_events_are_accepted_and_why_not() {
 }
 
 #[tokio::test]
-async fn without_tokens_nobodys_event_is_accepted() {
+async fn without_tokens_no_event_is_accepted() {
     let server = Server::start().await;
     server.tokens.is_away.store(true, SeqCst);
     let answer = server.get("/ready", &[]).await;
@@ -51,7 +51,7 @@ async fn without_tokens_nobodys_event_is_accepted() {
 }
 
 #[tokio::test]
-async fn everybody_may_ask_and_learns_no_figures() {
+async fn anyone_may_call_it_and_learns_no_figures() {
     let server = Server::start_with("0.0.0.0:0", |_| {}).await;
     server.works().await;
     let answer = server.get("/ready", &[]).await;
@@ -88,7 +88,7 @@ async fn health_and_readiness_cost_the_queue_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_seen_of_the_queue_long_ago_counts_as_not_ready() {
+async fn an_outdated_observation_of_the_queue_is_not_ready() {
     let server = Server::start().await;
     assert_eq!(server.get("/ready", &[]).await.status, 200);
     tokio::time::pause();

@@ -140,7 +140,7 @@ fn events_are_counted_by_all_that_is_known_of_them() {
 }
 
 #[test]
-fn an_unknown_word_is_answered_with_the_known_ones() {
+fn an_unknown_value_is_answered_with_the_known_ones() {
     let senders = Senders::start();
     for (query, field, known) in [
         ("?by=ip", "by", "project, token, address, page, type, referrer, country"),

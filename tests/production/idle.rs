@@ -110,7 +110,7 @@ fn idle_processes_with_one_role_each_cost_little_too() {
 
 /// A store that fails is noticed as soon as somebody looks.
 #[test]
-fn the_state_of_an_idle_process_is_fresh_for_whoever_looks() {
+fn the_state_of_an_idle_process_is_fresh_on_request() {
     let (redis, mut clickhouse) = (RedisServer::start(Kind::Valkey, &[]), ClickHouse::own());
     let daemon = Daemon::with_settings(&settings(&redis, &clickhouse));
     tables_exist(&daemon);

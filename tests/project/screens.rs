@@ -30,7 +30,7 @@ fn picture(name: &str) -> String {
 }
 
 #[test]
-fn the_views_are_the_files_and_the_pages_show_each() {
+fn views_have_files_and_pages_show_each() {
     let views: BTreeSet<_> = VIEWS.iter().map(|(name, _)| format!("{name}.svg")).collect();
     let files = std::fs::read_dir(folder()).unwrap();
     let files: BTreeSet<_> =

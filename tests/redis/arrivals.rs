@@ -120,7 +120,7 @@ async fn a_server_that_has_become_a_replica_is_noticed() {
 }
 
 #[tokio::test]
-async fn waiting_goes_on_after_a_restart_of_the_server() {
+async fn waiting_continues_after_a_restart_of_the_server() {
     let mut server = RedisServer::start(Kind::Valkey, &[]);
     let queue = queue_at(&server);
     let waiting = {

@@ -146,14 +146,14 @@ fn outlives_a_bus_that_closes() {
 }
 
 #[test]
-fn a_console_that_is_dropped_has_given_the_terminal_back() {
+fn a_dropped_console_restores_the_terminal() {
     let mut pty = console("dropped");
     pty.wait_for("its own screen", vt100::Screen::alternate_screen);
     assert_ended(&mut pty, "dropped");
 }
 
 #[test]
-fn a_panic_gives_the_terminal_back_before_its_report() {
+fn a_panic_restores_the_terminal_before_its_report() {
     let mut pty = console("panic");
     pty.wait_for_text("the first line");
     assert_ended(&mut pty, "failed: the console panicked");
@@ -206,7 +206,7 @@ fn a_slow_terminal_gets_fewer_frames_and_the_newest() {
 }
 
 #[test]
-fn a_frozen_terminal_does_not_hold_up_the_end() {
+fn a_frozen_terminal_does_not_delay_the_exit() {
     let mut pty = console("flood");
     pty.wait_for_text("line ");
     pty.jam();

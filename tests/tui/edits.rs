@@ -89,7 +89,7 @@ fn an_edited_event_is_compared_checked_and_retried() {
 }
 
 #[test]
-fn a_mistake_is_shown_and_can_be_edited() {
+fn an_error_is_shown_and_can_be_edited() {
     let mut console = queue(80, 24);
     assert_eq!(edit(&mut console, "{", "["), None, "there is nothing to check");
     assert_says(&console, "not JSON");
@@ -174,7 +174,7 @@ fn a_rule_is_previewed_and_then_applied_after_a_question() {
 }
 
 #[test]
-fn a_rule_can_be_changed_and_its_mistakes_are_explained() {
+fn a_rule_can_be_changed_and_its_errors_are_explained() {
     let mut console = previewed(120, 40);
     assert_eq!(console.keys("e"), None);
     let Focus::Prompt(prompt) = console.model.focus() else { panic!("no prompt") };

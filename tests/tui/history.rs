@@ -157,7 +157,7 @@ fn the_heat_map_is_legible_everywhere() {
 
 /// The log follows the time looked at, and is there when the page is closed.
 #[test]
-fn the_log_follows_the_time_looked_at() {
+fn the_log_follows_the_selected_time() {
     let mut console = Console::new(100, 40);
     let lines = (0..50).map(|minute| {
         let mut line = log(0, Stage::Worker, Level::Info, &format!("line {minute:02}"), &json!({}));
@@ -182,7 +182,7 @@ fn the_log_follows_the_time_looked_at() {
 }
 
 #[test]
-fn zooming_and_moving_ask_for_the_window() {
+fn zooming_and_moving_request_the_window() {
     let mut console = busy(120, 40);
     let asked = console.keys("H");
     let hour = answer(&mut console, &asked);
@@ -297,7 +297,7 @@ fn the_history_is_there_at_the_start() {
         let mut points = history["points"].as_array().unwrap().iter();
         points.any(|point| point["acceptToStored"][0][1] == 1)
     });
-    let (mut pty, _dir) = super::asking::attach(&daemon, &[]);
+    let (mut pty, _dir) = super::requests::attach(&daemon, &[]);
     pty.send("H");
     pty.wait_for_text("accept→stored, accepted");
     pty.wait_for("the figures", |screen| {

@@ -59,7 +59,7 @@ fn a_far_line_is_reached_slice_by_slice_with_progress() {
 }
 
 #[test]
-fn esc_ends_a_jump_and_nothing_else() {
+fn esc_cancels_only_the_jump() {
     let mut console = many(80);
     console.keys("/line");
     console.code(KeyCode::Enter);
@@ -77,7 +77,7 @@ fn esc_ends_a_jump_and_nothing_else() {
 }
 
 #[test]
-fn any_other_key_ends_it_too_and_does_what_it_does() {
+fn any_other_key_cancels_it_and_has_its_effect() {
     for (key, does) in [("k", "moves"), ("?", "opens"), ("\u{1}", "nothing")] {
         let mut console = many(80);
         console.keys("E");
@@ -117,7 +117,7 @@ fn the_next_line_found_is_waited_for() {
 }
 
 #[test]
-fn what_is_cleared_is_not_looked_for() {
+fn cleared_lines_are_not_searched() {
     let mut console = many(80);
     console.keys("E");
     console.keys("C");

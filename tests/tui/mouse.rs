@@ -106,7 +106,7 @@ fn is_off_at_first_and_says_when_it_is_on() {
 }
 
 #[test]
-fn a_click_selects_the_line_that_stands_there_in_any_pane_of_any_size() {
+fn a_click_selects_the_line_under_it_in_any_pane_at_any_size() {
     for (width, height) in SIZES {
         for (panes, folds) in [(1, false), (2, true), (3, false), (4, false)] {
             let mut console = with_mouse(width, height);
@@ -295,7 +295,7 @@ fn a_click_selects_a_row_of_a_list_and_a_second_one_opens_it() {
 }
 
 #[test]
-fn a_list_shorter_than_its_room_has_nothing_below_it() {
+fn nothing_below_a_short_list_can_be_clicked() {
     let mut console = with_mouse(80, 40);
     views::open_queue(&mut console, Ok(views::snapshot(2)));
     let before = console.screen();
@@ -325,7 +325,7 @@ fn the_wheel_scrolls_the_help_and_a_detail() {
 }
 
 #[test]
-fn candidates_of_a_command_can_be_clicked_and_nothing_behind_them() {
+fn completions_can_be_clicked_and_nothing_behind_them() {
     for (width, height) in SIZES {
         let mut console = with_mouse(width, height);
         console.keys(":");
@@ -349,7 +349,7 @@ fn candidates_of_a_command_can_be_clicked_and_nothing_behind_them() {
 }
 
 #[test]
-fn what_is_being_typed_is_neither_kept_nor_lost_by_a_click() {
+fn a_click_neither_accepts_nor_discards_typed_text() {
     let mut console = with_mouse(80, 24);
     let log = console.model.layout().unwrap().log;
     let at = (10, log.y + 2);
@@ -374,7 +374,7 @@ fn what_is_being_typed_is_neither_kept_nor_lost_by_a_click() {
 }
 
 #[test]
-fn lines_held_that_are_gone_cannot_be_selected() {
+fn held_lines_that_were_evicted_cannot_be_selected() {
     let mut console = Console::with(ModelOptions { ..small() });
     console.code(KeyCode::F(2));
     lines(&mut console, 100, "before");
@@ -391,7 +391,7 @@ fn lines_held_that_are_gone_cannot_be_selected() {
 }
 
 #[test]
-fn no_size_and_no_place_is_a_problem() {
+fn clicks_work_at_any_size_and_position() {
     for (width, height) in [(1, 1), (59, 14), (60, 15), (250, 80)] {
         let mut console = with_mouse(80, 24);
         console.resize(width, height);

@@ -45,7 +45,7 @@ fn typing_a_command() {
 }
 
 #[test]
-fn a_mistake_is_told_and_can_be_put_right() {
+fn an_error_is_shown_and_can_be_corrected() {
     let mut console = busy(80, 24);
     assert_eq!(command(&mut console, "level loud"), None);
     assert!(problem(&console).unwrap().contains("info, warn, error"));
@@ -172,7 +172,7 @@ fn amiss(console: &mut Console) {
 }
 
 #[test]
-fn alerts_stay_until_somebody_takes_note() {
+fn alerts_stay_until_they_are_acknowledged() {
     for (width, height) in SIZES {
         let mut console = alerting((width, height));
         (0..4).for_each(|_| {
@@ -205,7 +205,7 @@ fn alerts_stay_until_somebody_takes_note() {
 
 /// Full, or too large: nobody asked for the end, so it stays on the screen until somebody notes it.
 #[test]
-fn a_recording_that_breaks_off_stays_in_sight() {
+fn a_recording_that_stops_stays_visible() {
     let mut console = busy(120, 40);
     command(&mut console, "record /tmp/x.jsonl");
     console.send(Msg::Report(Report::RecordBegan("/tmp/x.jsonl".into())));
@@ -228,7 +228,7 @@ fn a_recording_that_breaks_off_stays_in_sight() {
 }
 
 #[test]
-fn alerts_come_by_several_queries_and_end_one_by_one() {
+fn several_queries_raise_alerts_that_end_one_by_one() {
     let mut console = alerting((200, 60));
     command(&mut console, "notify");
     assert!(console.screen().contains("no line alerts; :notify QUERY sets one"));
@@ -308,7 +308,7 @@ fn a_replay_has_its_own_clock_and_keys() {
 
 /// The model is not only changed by keys: nothing that comes while the palette is open breaks it.
 #[test]
-fn a_palette_stays_open_whatever_comes() {
+fn incoming_messages_do_not_close_the_palette() {
     let mut model = Model::new(options((80, 24)));
     let key = |c| Msg::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
     for message in [

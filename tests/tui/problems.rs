@@ -94,7 +94,7 @@ fn at_all_sizes() {
 }
 
 #[test]
-fn nothing_wrong_is_said_too() {
+fn the_absence_of_problems_is_shown() {
     let mut console = Console::new(80, 24);
     let asked = console.keys("P");
     assert!(matches!(asked, Some(Effect::Ask(Request::Queue { .. }))), "{asked:?}");

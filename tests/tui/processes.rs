@@ -224,7 +224,7 @@ fn events_without_a_worker_raise_an_alert() {
 /// Nothing waits and nothing arrives, or Bklit's own worker, which publishes no figures, stores the
 /// events.
 #[test]
-fn no_worker_is_missed_where_none_is_needed() {
+fn no_alert_where_no_worker_is_needed() {
     let mut console = Console::new(140, 40);
     pass(&mut console, 20, |both| both.to_vec());
     pass(&mut console, 12, |[one, _]| {

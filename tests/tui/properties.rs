@@ -434,7 +434,7 @@ proptest! {
 
     /// A reader who has scrolled away sees the same rows while lines come, until they are gone.
     #[test]
-    fn what_is_being_read_does_not_move(
+    fn the_visible_lines_do_not_move(
         up in 1..60_usize,
         wraps in any::<bool>(),
         batches in prop::collection::vec(1..20_usize, 1..12),

@@ -381,7 +381,7 @@ fn a_pasted_text_is_one_line_and_bounded() {
 }
 
 #[test]
-fn the_detail_keeps_its_line_when_the_ring_forgets_it() {
+fn the_detail_keeps_its_line_after_eviction() {
     let mut console = Console::with(small());
     lines(&mut console, 10, "kept");
     console.code(KeyCode::Enter);
@@ -416,7 +416,7 @@ fn it_draws_only_when_something_changed() {
 }
 
 #[test]
-fn clearing_forgets_lines_but_not_figures() {
+fn clearing_drops_lines_but_not_figures() {
     let mut console = busy(80, 24);
     console.keys("C");
     assert!(console.model.ring().is_empty() && console.model.pane().index().is_empty());
@@ -429,7 +429,7 @@ fn clearing_forgets_lines_but_not_figures() {
 
 /// Over a slow line Esc and the key after it arrive together, which looks like Alt and that key.
 #[test]
-fn escape_and_a_key_that_arrive_together_are_both_obeyed() {
+fn escape_and_a_key_that_arrive_together_both_count() {
     let mut console = busy(80, 24);
     console.keys("/pric");
     let event = KeyEvent::new(KeyCode::Char('?'), KeyModifiers::ALT);
@@ -442,7 +442,7 @@ fn escape_and_a_key_that_arrive_together_are_both_obeyed() {
 
 /// What paused lines have been forgotten is not also said to be held.
 #[test]
-fn held_lines_are_only_those_that_are_still_there() {
+fn held_lines_are_only_those_still_kept() {
     let mut console = Console::with(small());
     console.keys(" ");
     lines(&mut console, 1_000, "later");
@@ -452,7 +452,7 @@ fn held_lines_are_only_those_that_are_still_there() {
 }
 
 #[test]
-fn panes_have_filters_searches_and_places_of_their_own() {
+fn panes_have_their_own_filters_searches_and_positions() {
     let mut console = busy(200, 60);
     console.keys("s&level:error");
     console.code(KeyCode::Enter);
@@ -481,7 +481,7 @@ fn panes_have_filters_searches_and_places_of_their_own() {
 
 /// A mistake is shown with its place, and the last good query stays.
 #[test]
-fn a_mistake_in_a_query_is_shown_and_changes_nothing() {
+fn an_error_in_a_query_is_shown_and_changes_nothing() {
     let mut console = busy(80, 24);
     console.keys("&level:error");
     let shown = console.model.pane().index().len();
@@ -519,7 +519,7 @@ fn a_paused_screen_keeps_what_it_shows() {
 }
 
 #[test]
-fn a_line_leads_to_the_others_of_its_event_and_to_what_is_around_it() {
+fn a_line_leads_to_those_of_its_event_and_to_its_context() {
     let mut console = busy(80, 24);
     console.keys("g");
     let event = |console: &Console| {
@@ -598,7 +598,7 @@ fn a_project_is_chosen_from_those_seen() {
 }
 
 #[test]
-fn a_trace_shows_the_whole_way_and_goes_on() {
+fn a_trace_shows_the_whole_path_and_continues() {
     let mut console = busy(80, 24);
     console.keys("&level:error");
     console.code(KeyCode::Enter);
@@ -652,7 +652,7 @@ fn the_header_keeps_its_columns() {
 
 /// On another process's pipeline, its alarm counts, not the one this process is set to.
 #[test]
-fn the_alarm_is_the_watched_processs() {
+fn the_alarm_depth_is_that_of_the_watched_process() {
     let mut console = busy(80, 24);
     assert!(console.screen().contains("of 1,000"));
     let figures = Gauges { alarm_depth: Some(50), ..super::feed::gauges(1) };

@@ -32,7 +32,7 @@ fn saved(console: &mut Console) -> Option<Remembered> {
 }
 
 #[test]
-fn panes_filters_and_looks_come_back() {
+fn panes_filters_and_theme_are_restored() {
     let mut console = busy_with(with_theme("dark"));
     begin(&mut console.model);
     console.keys("j");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use super::asking::{STORED, attach};
+use super::requests::{STORED, attach};
 use super::terminal::{PROGRAM, command};
 use crate::cli::queue::{with_failed, with_many_failed};
 use crate::support::pty::Pty;
@@ -44,7 +44,7 @@ fn counts(daemon: &Daemon) -> (u64, u64) {
 }
 
 #[test]
-fn many_failed_events_are_retried_with_progress_and_stopped_on_the_way() {
+fn many_failed_events_are_retried_with_progress_until_stopped() {
     let (daemon, mut pty, _dir) = with_many();
     pty.send("R20000\r");
     suspend_on_the_way(&daemon, &pty);
@@ -72,7 +72,7 @@ fn many_failed_events_are_retried_with_progress_and_stopped_on_the_way() {
 }
 
 #[test]
-fn a_daemon_that_dies_on_the_way_leaves_each_event_in_one_place() {
+fn a_daemon_that_dies_midway_leaves_each_event_in_one_place() {
     let (mut daemon, mut pty, _dir) = with_many();
     pty.send("D20000\r");
     suspend_on_the_way(&daemon, &pty);
@@ -92,7 +92,7 @@ fn a_daemon_that_dies_on_the_way_leaves_each_event_in_one_place() {
 }
 
 #[test]
-fn an_export_of_many_failed_events_is_whole_or_not_there() {
+fn an_export_of_many_failed_events_is_complete_or_absent() {
     let (daemon, mut pty, dir) = with_many();
     let file = dir.path().join("failed.jsonl");
     let typed = format!("X\x15{}\r", file.display());

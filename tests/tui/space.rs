@@ -156,7 +156,7 @@ fn columns_of_completions_are_as_wide_as_needed() {
 }
 
 #[test]
-fn messages_are_whole() {
+fn messages_are_complete() {
     let mut console = Console::new(80, 24);
     console.keys("&levle:warn");
     assert_says(&console, "unknown key `levle`");
@@ -174,7 +174,7 @@ fn figures_say_what_time_they_cover() {
 }
 
 #[test]
-fn an_empty_pane_names_all_that_hides_lines() {
+fn an_empty_pane_names_all_conditions_that_hide_lines() {
     let mut console = busy(80, 24);
     console.keys("&nowhere");
     console.code(KeyCode::Enter);

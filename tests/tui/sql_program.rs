@@ -5,7 +5,7 @@ use std::time::Instant;
 use bklit_wire::sql::TIME_LIMIT;
 use serde_json::json;
 
-use super::asking::attach;
+use super::requests::attach;
 use super::terminal::Program;
 use crate::support::pty::Pty;
 use crate::support::servers::ClickHouse;
@@ -88,7 +88,7 @@ fn clickhouse_is_queried_over_http_by_administrators() {
 
 /// The limit of queries is one of the process, not of each way into it.
 #[test]
-fn the_console_and_http_share_the_places() {
+fn the_console_and_http_share_the_slots() {
     let mut program = Program::start();
     let address = program.file("listen.addr").parse().unwrap();
     let ask = |path: &str, body: serde_json::Value| {

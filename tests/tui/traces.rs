@@ -87,14 +87,14 @@ fn at_all_sizes(name: &str, console: impl Fn(u16, u16) -> Console) {
 }
 
 #[test]
-fn an_event_that_nobody_knows() {
+fn an_unknown_event() {
     let gaps = vec!["only the newest 10,000 waiting events were looked at".to_owned()];
     let nowhere = EventTrace { gaps, ..EventTrace::default() };
     at_all_sizes("trace_unknown", |width, height| traced(width, height, Ok(nowhere.clone())));
 }
 
 #[test]
-fn each_place_is_told_in_words() {
+fn each_event_state_is_shown() {
     let in_flight = |lapsed| {
         let (batch, owner) = ("0123456789abcdef".to_owned(), Some("host:7".to_owned()));
         queued(QueuedPlace::InFlight { batch, owner, since: Some(at(-9_000)), lapsed })
@@ -118,7 +118,7 @@ fn each_place_is_told_in_words() {
 }
 
 #[test]
-fn it_is_asked_again_until_it_is_stored() {
+fn an_event_is_polled_until_it_is_stored() {
     let waiting = queued(QueuedPlace::Waiting { since: None, project_id: None });
     let mut console = traced(80, 24, Ok(waiting));
     let ask = Some(Effect::Ask(Request::Event(ID.into())));
@@ -142,7 +142,7 @@ fn it_is_asked_again_until_it_is_stored() {
 }
 
 #[test]
-fn a_line_that_comes_by_both_ways_is_one() {
+fn a_line_received_twice_is_shown_once() {
     let mut console = traced(80, 24, Ok(stored()));
     let rows = |console: &Console| match console.model.screen() {
         Screen::Trace(trace) => trace.rows().len(),
@@ -160,7 +160,7 @@ fn a_line_that_comes_by_both_ways_is_one() {
 }
 
 #[test]
-fn a_trace_without_an_id_is_a_mistake() {
+fn a_trace_without_an_id_is_an_error() {
     let mut console = busy(80, 24);
     assert_eq!(command(&mut console, "trace"), None);
     assert!(console.screen().contains("usage: trace ID"), "{}", console.screen());

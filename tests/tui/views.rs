@@ -247,7 +247,7 @@ fn all_means_those_that_had_failed_when_they_were_counted() {
 }
 
 #[test]
-fn cancelled_is_not_done() {
+fn a_cancelled_change_does_nothing() {
     for open in ["R", "D", "d"] {
         let mut console = queue(80, 24);
         console.keys(open);
@@ -275,7 +275,7 @@ fn one_event_is_retried_at_once_and_all_after_a_question() {
 }
 
 #[test]
-fn what_is_filtered_out_is_left_alone() {
+fn filtered_out_events_are_left_alone() {
     let mut console = queue(120, 40);
     console.keys("/BEFORE 1970");
     let screen = console.screen();
@@ -358,7 +358,7 @@ fn the_reader_stays_at_an_event_while_others_come_and_go() {
 }
 
 #[test]
-fn asks_only_while_it_is_looked_at_and_once_at_a_time() {
+fn polls_only_while_visible_and_once_at_a_time() {
     let mut console = busy(80, 24);
     let ask = Some(Effect::Ask(Request::Queue { failed: 100 }));
     let tick = |console: &mut Console, seconds: i64| {
@@ -384,7 +384,7 @@ fn asks_only_while_it_is_looked_at_and_once_at_a_time() {
 }
 
 #[test]
-fn the_end_of_the_list_asks_for_more() {
+fn the_end_of_the_list_loads_more() {
     let mut console = Console::new(80, 24);
     let mut all = snapshot(0);
     all.failed = (0..100).map(|nth| FailedView { id: nth.to_string(), ..failed(0) }).collect();
@@ -478,7 +478,7 @@ fn the_progress_is_shown_with_the_key_that_stops_it() {
 }
 
 #[test]
-fn marked_events_are_meant_instead_of_all() {
+fn marks_take_precedence_over_the_list() {
     let mut console = queue(120, 40);
     console.keys("  j ");
     assert!(console.screen().contains("3 marked"), "{}", console.screen());
@@ -552,7 +552,7 @@ fn live(width: u16, height: u16, answer: Result<LiveView, String>) -> Console {
 }
 
 #[test]
-fn who_is_there_now() {
+fn current_visitors() {
     at_all_sizes("visitors", |width, height| live(width, height, Ok(live_view(12))));
     at_all_sizes("visitors_none", |width, height| live(width, height, Ok(LiveView::default())));
     at_all_sizes("visitors_error", |width, height| {
@@ -595,7 +595,7 @@ fn verify(width: u16, height: u16, mismatches: usize) -> Console {
 }
 
 #[test]
-fn what_verification_found() {
+fn results_of_verification() {
     at_all_sizes("verify", |width, height| {
         let mut console = verify(width, height, 12);
         console.keys("jj");

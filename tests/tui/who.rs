@@ -88,7 +88,7 @@ fn at_all_sizes() {
 }
 
 #[test]
-fn long_pages_by_refusals_of_several_processes() {
+fn long_urls_sorted_by_refusals_of_several_processes() {
     for (width, height) in [(80, 24), (200, 60)] {
         let mut console = opened(width, height);
         console.code(KeyCode::BackTab);
@@ -173,7 +173,7 @@ fn the_selection_stays_at_its_value_when_rows_change_places() {
 }
 
 #[test]
-fn what_cannot_be_answered_is_said() {
+fn missing_answers_are_explained() {
     let mut console = Console::new(100, 30);
     console.keys("T");
     let failed = |why: &str| Msg::Answer(Answer::Who(Err(why.to_owned())));
@@ -254,6 +254,6 @@ fn a_project_becomes_the_panes_project_and_its_lines_are_exported() {
     open(&mut console);
     console.keys("jjjjj");
     console.code(KeyCode::Enter);
-    assert_says(&console, "has no filter");
+    assert_says(&console, "cannot be filtered");
     assert!(matches!(console.model.screen(), Screen::Who(_)));
 }

@@ -18,7 +18,7 @@ fn daemon_on(clickhouse: &ClickHouse) -> Daemon {
 }
 
 #[test]
-fn a_store_that_is_away_is_no_success() {
+fn an_unavailable_store_is_not_a_success() {
     let mut clickhouse = ClickHouse::own();
     let daemon = daemon_on(&clickhouse);
     daemon.track("https://a.example/");
@@ -38,7 +38,7 @@ fn a_store_that_is_away_is_no_success() {
 /// The baseline's inserts hang: events are accepted as before, those that find no room are
 /// counted, and none of them is taken for a mismatch.
 #[test]
-fn a_hung_baseline_slows_nobody() {
+fn a_hung_baseline_does_not_slow_senders() {
     let clickhouse = ClickHouse::own();
     let daemon = daemon_on(&clickhouse);
     clickhouse.fault(json!({ "match": "INSERT INTO tracked_event_baseline", "kind": "hang" }));
@@ -88,7 +88,7 @@ fn a_hung_baseline_slows_nobody() {
 /// Rows come into ClickHouse by kinds, so the newest row may be younger than an event that was not
 /// written any more.
 #[test]
-fn what_a_killed_process_had_in_hand_is_no_mismatch() {
+fn events_in_progress_in_a_killed_process_are_not_mismatches() {
     let clickhouse = ClickHouse::own();
     let mut daemon = daemon_on(&clickhouse);
     daemon.track("https://a.example/first");

@@ -190,7 +190,7 @@ fn damage_is_found_on_servers() {
 }
 
 #[test]
-fn the_report_is_for_people_too() {
+fn the_report_is_readable() {
     let bench = Bench::on_files();
     let ids = bench.send(3);
     bench.matched(3);
@@ -222,7 +222,7 @@ fn without_a_baseline_nothing_is_verified() {
 }
 
 #[test]
-fn a_retry_is_written_once_and_an_event_is_told_of() {
+fn a_retry_is_written_once_and_each_event_is_logged() {
     let bench = Bench::on_servers();
     let mut stream = bench.daemon.debug_stream();
     let body =
@@ -264,7 +264,7 @@ fn a_time_without_dual_write_is_not_verified() {
 
 /// What the process found by itself is in lines and metrics.
 #[test]
-fn a_live_mismatch_is_told() {
+fn a_live_mismatch_is_reported() {
     let bench = Bench::on_files();
     bench.change(
         "CREATE TRIGGER t AFTER INSERT ON page_view_event WHEN new.url LIKE '%lost%' \

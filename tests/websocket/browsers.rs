@@ -31,7 +31,7 @@ fn events(server: &Server) -> Vec<QueuedEvent> {
 }
 
 #[tokio::test]
-async fn an_event_is_taken_in_as_over_http() {
+async fn an_event_is_accepted_as_over_http() {
     let server = Server::start().await;
     let headers = [("user-agent", "Mozilla (iPhone) Mobile/1")];
     let mut socket = Socket::open(server.address, BROWSER, &headers).await;
@@ -119,7 +119,7 @@ async fn many_messages_at_once_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn without_a_good_key_nothing_is_taken_in() {
+async fn without_a_valid_key_nothing_is_accepted() {
     let server = Server::start().await;
     let expired = |token: &mut bklit_pipeline::auth::TokenRecord| {
         token.expires_at = Some(UtcMillis::from_epoch_millis(1));
@@ -190,7 +190,7 @@ async fn a_revoked_key_stops_working_on_an_open_socket() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_and_the_socket_stays() {
+async fn errors_are_reported_and_the_socket_stays_open() {
     let server = Server::start().await;
     let mut socket = server.browser().await;
     for (message, error) in [
@@ -239,7 +239,7 @@ async fn an_event_is_acknowledged_after_the_queue_has_it() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_domain_is_shown_out() {
+async fn a_page_of_another_domain_is_disconnected() {
     let server = Server::start().await;
     let only = |token: &mut bklit_pipeline::auth::TokenRecord| {
         token.allowed_domains = vec!["shop.example".into()];
@@ -302,7 +302,7 @@ async fn a_session_ends_with_its_last_socket() {
 }
 
 #[tokio::test]
-async fn the_next_page_comes_in_time_and_the_session_goes_on() {
+async fn a_session_continues_on_the_next_page() {
     let grace = Duration::from_secs(2);
     let server = Server::start_with(|s| s.session_grace = grace).await;
     for _ in 0..2 {
@@ -324,7 +324,7 @@ async fn the_next_page_comes_in_time_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_no_session_that_waits() {
+async fn a_shutdown_ends_no_waiting_session() {
     let server = Server::start_with(|s| s.session_grace = Duration::from_secs(60)).await;
     server.browser().await.leave().await;
     let began = std::time::Instant::now();
@@ -335,7 +335,7 @@ async fn a_stop_ends_no_session_that_waits() {
 }
 
 #[tokio::test]
-async fn a_stranger_ends_no_session() {
+async fn a_socket_without_a_token_ends_no_session() {
     let server = Server::start().await;
     let mut stranger = server.connect("/?projectId=p&sessionId=strange").await;
     stranger.greeted().await;

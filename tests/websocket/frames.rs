@@ -11,7 +11,7 @@ use super::server::{BROWSER, DASHBOARD, Server, view};
 use crate::support::redis::eventually;
 
 #[tokio::test]
-async fn garbage_is_answered_and_what_is_no_text_ends_the_socket() {
+async fn garbage_is_answered_and_binary_messages_end_the_socket() {
     let server = Server::start().await;
     let mut socket = server.browser().await;
     for garbage in ["", "{", "null", "{\"type\":", "\u{0}"] {
@@ -58,7 +58,7 @@ async fn broken_frames_end_the_socket_with_their_code() {
 }
 
 #[tokio::test]
-async fn what_is_no_websocket_is_told_so() {
+async fn plain_http_requests_are_explained() {
     use crate::http::client::{Client, request};
     let server = Server::start().await;
     for (path, headers, status) in [

@@ -13,7 +13,7 @@ use super::server::{BROWSER, DASHBOARD, Server, Socket, in_time, view};
 use crate::http::server::eventually;
 
 #[tokio::test]
-async fn a_peer_that_answers_no_ping_is_cut_off() {
+async fn a_peer_that_answers_no_ping_is_disconnected() {
     let server = Server::start_with(|s| s.ping_interval = Duration::from_millis(500)).await;
     // It reads nothing any more, so it answers nothing.
     let deaf = server.browser().await;
@@ -47,7 +47,7 @@ async fn a_peer_that_answers_pings_may_be_silent_for_long() {
 }
 
 #[tokio::test]
-async fn a_browser_that_never_says_who_it_is_has_to_go() {
+async fn a_browser_that_never_authenticates_is_disconnected() {
     let server = Server::start_with(|s| s.auth_timeout = Duration::from_secs(1)).await;
     let mut silent = server.connect(BROWSER).await;
     silent.greeted().await;
@@ -74,7 +74,7 @@ async fn a_browser_that_never_says_who_it_is_has_to_go() {
 }
 
 #[tokio::test]
-async fn a_stop_acknowledges_what_is_in_hand_and_says_goodbye() {
+async fn a_shutdown_acknowledges_events_in_progress_and_closes_cleanly() {
     let server = Server::start().await;
     let mut browser = server.browser().await;
     let mut dashboard = server.dashboard().await;
@@ -103,7 +103,7 @@ async fn a_stop_acknowledges_what_is_in_hand_and_says_goodbye() {
 }
 
 #[tokio::test]
-async fn a_stop_does_not_wait_for_those_who_do_not_answer() {
+async fn a_shutdown_does_not_wait_for_silent_peers() {
     let server = Server::start().await;
     let deaf = (server.browser().await, server.dashboard().await);
     let halfway = tokio::net::TcpStream::connect(server.address).await.unwrap();

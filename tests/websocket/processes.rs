@@ -129,7 +129,7 @@ async fn a_process_for_sockets_alone_inserts_past_the_queue_too() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_an_error_only_for_who_asked_for_it() {
+fn a_port_in_use_is_an_error_only_if_configured() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let arguments = ["--no-ui", "--listen", "127.0.0.1:0", "--websocket-listen", &address];

@@ -49,7 +49,7 @@ fn a_visit_with_the_real_sdk_is_stored() {
 }
 
 #[test]
-fn the_real_sdk_with_a_wrong_key_gets_nothing_in() {
+fn the_real_sdk_with_a_wrong_key_is_refused() {
     let daemon = Daemon::start();
     let heard = visit(daemon.websocket_addr(), "bk_live_wrong");
     let types: Vec<_> = heard.iter().map(|message| message["type"].as_str().unwrap()).collect();

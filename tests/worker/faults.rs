@@ -19,7 +19,7 @@ use super::{Bench, small, views};
 const EMPTY: QueueStats = QueueStats { depth: 0, in_flight: 0, failed: 0, spooled: 0 };
 
 #[tokio::test(start_paused = true)]
-async fn the_same_batch_is_tried_until_the_store_is_back() {
+async fn the_same_batch_is_retried_until_the_store_is_back() {
     let (mut bench, context) = Bench::new();
     bench.store.inserts_to_fail.store(20, SeqCst);
     bench.queue.push_all(&views(5));
@@ -32,7 +32,7 @@ async fn the_same_batch_is_tried_until_the_store_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pauses_between_tries_have_a_bound() {
+async fn pauses_between_attempts_are_bounded() {
     let max_backoff = Duration::from_millis(400);
     let (mut bench, context) =
         Bench::with(WorkerSettings { max_backoff, ..Settings::default().worker });
@@ -162,7 +162,7 @@ async fn a_slow_insert_keeps_its_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_never_answers_is_asked_again() {
+async fn a_store_that_never_answers_is_retried() {
     let (mut bench, context) = Bench::new();
     bench.store.slowness.store(u32::MAX.into(), SeqCst);
     bench.queue.push_all(&views(3));
@@ -216,7 +216,7 @@ async fn a_late_acknowledgement_publishes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_fails_is_asked_again() {
+async fn a_queue_that_fails_is_retried() {
     let (mut bench, context) = Bench::new();
     bench.queue.claims_to_fail.store(5, SeqCst);
     bench.queue.acknowledgements_to_fail.store(5, SeqCst);
@@ -245,7 +245,7 @@ async fn a_queue_that_does_not_know_its_depth_is_still_emptied() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_gives_back_what_the_store_does_not_take() {
+async fn a_shutdown_releases_what_the_store_does_not_accept() {
     for slowness in [0, 3_600_000] {
         let (mut bench, context) = Bench::new();
         bench.store.slowness.store(slowness, SeqCst);

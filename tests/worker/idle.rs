@@ -35,7 +35,7 @@ async fn idle_sessions_are_looked_for_only_while_there_may_be_some() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_store_is_checked_only_while_somebody_looks() {
+async fn the_store_is_checked_only_on_demand() {
     let (mut bench, context) = Bench::new();
     // The bench watches like a console.
     bench.start(context);

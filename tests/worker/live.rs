@@ -208,7 +208,7 @@ impl LiveBus for BrokenBus {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bus_that_fails_is_told_of_once_a_batch_and_holds_up_nothing() {
+async fn a_failing_bus_is_logged_once_per_batch_and_blocks_nothing() {
     for (hangs, reason) in [(false, "nobody there"), (true, "no response within 2s")] {
         let (mut bench, context) = Bench::new();
         let live_bus = std::sync::Arc::new(BrokenBus { hangs });
@@ -286,7 +286,7 @@ impl LiveBus for EmptyRoom {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_nobody_listening_no_event_is_made() {
+async fn without_subscribers_no_event_is_built() {
     let (mut bench, context) = Bench::new();
     let live_bus = std::sync::Arc::new(EmptyRoom::default());
     // Old enough for the sweep.
@@ -300,7 +300,7 @@ async fn with_nobody_listening_no_event_is_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_comes_later_gets_the_next_batch() {
+async fn later_subscribers_get_the_next_batch() {
     let (mut bench, context) = Bench::new();
     let events = views(3);
     bench.queue.push_all(&events[..2]);
@@ -313,7 +313,7 @@ async fn whoever_comes_later_gets_the_next_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sweep_that_fails_is_logged_and_leaves_the_stores_health_alone() {
+async fn a_failed_sweep_is_logged_without_affecting_the_stores_health() {
     let (mut bench, context) = Bench::new();
     bench.store.sweeps_to_fail.store(5, SeqCst);
     bench.queue.push_all(&views(1));

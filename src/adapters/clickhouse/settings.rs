@@ -85,7 +85,10 @@ impl NotAllowed {
             return false;
         };
         if self.known().insert(name) {
-            tracing::warn!(setting = name, "ClickHouse does not allow a setting, doing without it");
+            tracing::warn!(
+                setting = name,
+                "ClickHouse does not allow a setting; continuing without it"
+            );
         }
         true
     }

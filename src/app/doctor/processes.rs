@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_of_events_decides_how_serious_it_is() {
+    fn recent_results_determine_the_severity() {
         assert_eq!(found(9, 0, 9, 0), [Severity::Good]);
         assert_eq!(found(0, 0, 0, 0), [Severity::Good]);
         assert_eq!(found(0, 4, 0, 0), [Severity::Warning]);

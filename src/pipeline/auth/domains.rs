@@ -138,7 +138,7 @@ pub fn normalized(entry: &str) -> Result<String, &'static str> {
         Some(Pattern { host, subdomains: false }) => Ok(host.into_owned()),
         Some(Pattern { host, subdomains: true }) => Ok(format!("*.{host}")),
         None if matches!(entry.trim(), "*" | "*.*") => {
-            Err("stands for no site; leave out all domains to allow any")
+            Err("matches no site; omit all domains to allow any site")
         }
         None if entry.trim().is_empty() => Err("is empty"),
         None if entry.contains('*') => Err("a `*` is possible only as in *.shop.example"),

@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_reserve_is_bounded_and_gives_its_longest_waiting_up() {
+    async fn the_reserve_is_bounded_and_closes_its_longest_waiting() {
         let counted = RefCell::default();
         let mut table = table(Places { most: 1, ..PLACES }, &counted);
         let busy = open(&mut table, "127.0.0.1").begin();

@@ -227,7 +227,7 @@ async fn a_young_process_compares_projects_with_the_history_of_the_one_before() 
 }
 
 #[test]
-fn rows_are_in_the_order_that_was_wanted() {
+fn rows_are_in_the_requested_order() {
     let who = Who::new(at(0));
     let count = |project: &'static str, [accepted, refused, failed]: [usize; 3]| {
         (0..accepted).for_each(|_| who.accepted(|| of_project(project)));

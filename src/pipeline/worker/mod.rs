@@ -130,7 +130,7 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
         store_health::run(&context, &in_hand, &stop.started)
     );
     if stop.expired.run_until_cancelled(sessions::finish(&context)).await.is_none() {
-        tracing::warn!("no time to write the rows of sessions, another process does");
+        tracing::warn!("no time left to write session rows; another process writes them");
     }
 }
 

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colour_is_earned() {
+    fn normal_values_have_no_colour() {
         let latency = |now, usual| State::latency(now, Some(usual));
         assert_eq!(latency(4_000, 2_000), State::Normal);
         assert_eq!(latency(4_001, 2_000), State::High);

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_that_is_large_enough_ends_whole_and_says_so() {
+    fn a_recording_stops_at_its_size_limit_and_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.jsonl");
         let (mut recorder, _) = Recorder::start(target(&path, false), "here", 50_000).unwrap();
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_slow_disk_does_not_take_is_counted_and_the_file_tells() {
+    fn messages_lost_to_a_slow_disk_are_counted_in_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let (pipe, mut recorder) = stuck(dir.path());
         let reader = read_to_its_end(pipe);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_at_the_end_is_told_as_well() {
+    fn messages_lost_at_the_end_are_reported() {
         let dir = tempfile::tempdir().unwrap();
         let (pipe, mut recorder) = stuck(dir.path());
         let (reader, lost) = (read_to_its_end(pipe), lost(&recorder));

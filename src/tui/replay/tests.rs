@@ -74,7 +74,7 @@ fn record(path: &Path) {
 }
 
 #[tokio::test]
-async fn setting_it_back_shows_the_same_without_reading_all_again() {
+async fn seeking_back_shows_the_same_without_rereading_everything() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("long.jsonl");
     record(&path);

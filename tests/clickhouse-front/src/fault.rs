@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_lets_some_pass_and_ends_by_itself() {
+    fn a_fault_skips_some_statements_and_expires() {
         let faults = Faults::default();
         faults.add(fault(r#"{"match": "INTO t", "kind": "error", "after": 1, "times": 2}"#));
         let met: Vec<_> =

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_go_into_no_file() {
+    fn rows_are_never_written_to_a_file() {
         for sql in ["SELECT 1 INTO OUTFILE 'x'", "select 1 into /* a */ outfile 'x' format CSV"] {
             assert_eq!(analyse(sql.as_bytes()), Statement::IntoFile, "{sql}");
         }

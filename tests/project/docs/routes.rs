@@ -76,7 +76,7 @@ fn let_in(who: &str) -> [bool; 4] {
 }
 
 #[tokio::test]
-async fn routes_let_in_whom_the_page_says() {
+async fn routes_admit_only_documented_callers() {
     let server = Server::start().await;
     let (admin, _) = server.tokens.make(Scope::Admin, &[], |_| {}).await;
     let tokens = [None, Some(&*server.ingest), Some(&*server.read), Some(admin.expose())];
@@ -134,7 +134,7 @@ async fn a_page_views_fields_are_documented_unless_the_server_fills_them_in() {
 }
 
 #[test]
-fn limits_are_the_programs() {
+fn limits_match_the_program() {
     let text = page::read(PAGE);
     let limits = page::rows(page::section(&text, "## Limits"));
     let says = |what: &str, limit: usize| {

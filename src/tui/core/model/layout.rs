@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn too_small_is_too_small() {
+    fn below_the_minimum_size_there_is_no_layout() {
         let wanted = wanted(Amount::All, 0);
         for (width, height) in [(0, 0), (1, 1), (59, 80), (250, 14)] {
             assert_eq!(Layout::of(Rect::new(0, 0, width, height), wanted), None);

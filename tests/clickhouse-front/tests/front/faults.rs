@@ -58,7 +58,7 @@ async fn a_connection_cut_before_is_not_run() {
 }
 
 #[tokio::test]
-async fn what_hangs_is_cut_off_when_the_faults_are_removed() {
+async fn hanging_requests_are_cut_off_when_faults_are_removed() {
     for (kind, stored) in [("hang", 0), ("hang_after_commit", 1)] {
         let fault = format!(r#"{{"match": "INSERT", "kind": "{kind}"}}"#);
         let (server, client) = prepared(&fault).await;

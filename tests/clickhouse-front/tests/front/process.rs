@@ -66,7 +66,7 @@ async fn a_crash_among_inserts_loses_nothing_that_was_answered() {
 }
 
 #[tokio::test]
-async fn sigterm_ends_it_cleanly_after_what_runs() {
+async fn sigterm_waits_for_running_statements() {
     let mut server = Server::start();
     let client = server.client();
     let running =

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn earlier_shards_are_asked_for_a_day_after_they_were_fenced() {
+    async fn earlier_shards_are_queried_for_a_day_after_they_were_fenced() {
         let layout = layout(Record::default().with_shards(64, 0));
         let project = (0..).map(|n| n.to_string()).find(|p| layout.home(p) != 0).unwrap();
         assert_eq!(layout.earlier(&project), [0].into());

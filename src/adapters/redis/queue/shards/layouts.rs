@@ -198,7 +198,7 @@ impl Layouts {
                 return Ok(self.adopt(next, true));
             }
         }
-        Err(unavailable(format!("{} changes all the time", self.keys.layout)))
+        Err(unavailable(format!("{} keeps changing", self.keys.layout)))
     }
 
     /// Stores a record, unless the stored one is no longer `before`.

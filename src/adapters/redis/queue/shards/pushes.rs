@@ -47,7 +47,7 @@ impl RedisQueue {
                 return pushing.end(&error);
             }
         }
-        pushing.end(&unavailable("the number of its shards changes all the time"))
+        pushing.end(&unavailable("the number of its shards keeps changing"))
     }
 
     /// Looks items up in the shards that they were pushed to in earlier epochs.

@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn shards_are_asked_in_turn_and_empty_ones_last() {
+    async fn shards_are_queried_in_turn_and_empty_ones_last() {
         let turns = Turns::default();
         assert_eq!(turns.order(4), [0, 1, 2, 3]);
         turns.was_served(1);

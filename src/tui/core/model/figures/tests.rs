@@ -44,7 +44,7 @@ fn processes_are_merged_over_the_last_minute() {
 }
 
 #[test]
-fn messages_that_come_between_ticks_do_not_make_the_rate_jump() {
+fn messages_between_ticks_do_not_make_the_rate_jump() {
     let mut figures = Figures::default();
     for second in 1000..1060 {
         figures.tick(second);
@@ -115,7 +115,7 @@ fn a_queue_observed_without_a_process_is_shown_until_it_is_old() {
 }
 
 #[test]
-fn a_minute_later_all_is_quiet_and_health_unknown() {
+fn after_a_minute_of_silence_health_is_unknown() {
     let mut figures = Figures::default();
     figures.tick(1000);
     let mut one = (*gauges("a", 5, 5)).clone();

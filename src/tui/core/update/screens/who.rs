@@ -102,12 +102,12 @@ impl Wanted {
         let by = who.query().by;
         if by == Dimension::Project {
             return match row.value.as_str() {
-                "" => Err("what was refused without a project has no filter".to_owned()),
+                "" => Err("events refused without a project cannot be filtered".to_owned()),
                 project => Ok(Self { project: Some(project.to_owned()), query: None }),
             };
         }
         let query = Query::of(Ast { inverted: false, terms: vec![term(by, &row.value)] });
-        Ok(Self { project: None, query: Some(query.ok_or("there is no filter for it")?) })
+        Ok(Self { project: None, query: Some(query.ok_or("this value cannot be filtered")?) })
     }
 
     /// The filter in the query language.

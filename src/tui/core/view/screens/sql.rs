@@ -58,7 +58,7 @@ fn render(model: &Model, buf: &mut Buffer, area: Rect) -> Option<Position> {
     let engine = panel.engine().map_or("", |engine| engine.as_str());
     let title = [styled("sql", theme.strong()), styled(format!(" {engine}"), theme.dim())];
     let bounds = format!(
-        "only reads, {} rows, {} s at most",
+        "read-only, at most {} rows and {} s",
         format::count(MAX_ROWS as u64),
         TIME_LIMIT.as_secs()
     );

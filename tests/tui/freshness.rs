@@ -30,7 +30,7 @@ fn with_alerts() -> Console {
 }
 
 #[test]
-fn errors_of_before_it_was_opened_raise_no_alert_and_are_no_rate() {
+fn earlier_errors_raise_no_alert_and_count_for_no_rate() {
     let mut console = with_alerts();
     errors(&mut console, 50);
     for _ in 0..4 {
@@ -64,7 +64,7 @@ fn lines_logged_after_it_was_opened_count_before_any_figures_arrive() {
 }
 
 #[test]
-fn where_no_process_tells_figures_lines_count_after_a_moment() {
+fn without_published_figures_lines_count_after_a_moment() {
     let mut console = with_alerts();
     console.tick(5);
     errors(&mut console, 50);
@@ -143,7 +143,7 @@ fn without_redis_a_console_shows_what_its_own_process_knows() {
 }
 
 #[test]
-fn a_gap_between_connections_stands_in_the_log() {
+fn a_gap_between_connections_is_shown_in_the_log() {
     let mut console = busy(100, 30);
     console.feed(vec![DebugMessage::Disconnected("reset by peer".into())]);
     let screen = console.screen();
@@ -157,7 +157,7 @@ fn a_gap_between_connections_stands_in_the_log() {
 }
 
 #[test]
-fn a_notice_hides_no_filter_and_goes_with_the_next_key() {
+fn a_notice_hides_no_filter_and_disappears_with_the_next_key() {
     let mut console = busy(80, 24);
     console.keys("&level:>=warn");
     console.code(KeyCode::Enter);
@@ -169,7 +169,7 @@ fn a_notice_hides_no_filter_and_goes_with_the_next_key() {
 }
 
 #[test]
-fn what_is_done_after_a_search_is_done_to_a_line_that_was_found() {
+fn actions_after_a_search_apply_to_a_match() {
     let mut console = busy(120, 40);
     console.keys("g");
     console.keys("/checkout");
@@ -214,7 +214,7 @@ fn without_an_answer_published_figures_stay_and_batches_are_not_none() {
 }
 
 #[test]
-fn views_on_top_of_each_other_have_a_bound() {
+fn open_views_are_bounded() {
     let mut console = busy(100, 30);
     console.keys("k");
     for _ in 0..40 {
@@ -230,7 +230,7 @@ fn views_on_top_of_each_other_have_a_bound() {
 }
 
 #[test]
-fn the_verifiers_list_is_never_scrolled_into_nothing() {
+fn the_list_of_findings_never_scrolls_past_its_end() {
     let mut console = busy(100, 30);
     mismatches(&mut console, 500);
     console.keys("VG");
@@ -254,7 +254,7 @@ fn commands_work_in_views_and_what_changes_the_log_shows_it() {
 }
 
 #[test]
-fn a_time_is_gone_to() {
+fn goto_shows_a_time() {
     let mut console = Console::new(100, 30);
     let line = |nth| log(nth, Stage::Worker, Level::Info, "Batch stored", &json!({ "n": nth }));
     console.logs((0..400).map(line).collect());

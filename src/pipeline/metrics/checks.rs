@@ -70,7 +70,7 @@ impl Drop for Checking<'_> {
 
 /// The checks that are made on demand.
 #[derive(Default)]
-pub(super) struct Looks {
+pub(super) struct Checks {
     queue: OnDemand,
     store: OnDemand,
 }
@@ -78,18 +78,18 @@ pub(super) struct Looks {
 impl Metrics {
     /// The observation of the queue.
     pub fn queue_check(&self) -> &OnDemand {
-        &self.looks.queue
+        &self.checks.queue
     }
 
     /// The check of the store.
     pub fn store_check(&self) -> &OnDemand {
-        &self.looks.store
+        &self.checks.store
     }
 
     /// To be called before the state of queue and store is shown: brings it up to date. Takes at
     /// most half a second; after that, the last known state is used.
     pub async fn look(&self) {
-        tokio::join!(self.looks.queue.refresh(QUEUE_AGE), self.looks.store.refresh(STORE_AGE));
+        tokio::join!(self.checks.queue.refresh(QUEUE_AGE), self.checks.store.refresh(STORE_AGE));
     }
 }
 

@@ -94,7 +94,7 @@ fn ascii_keeps_every_column_where_it_was() {
 
 /// NO_COLOR: what the colours tell is told by emphasis, in the cells of the log themselves.
 #[test]
-fn without_colours_a_row_tells_the_same() {
+fn without_colours_a_row_shows_the_same() {
     let theme = Theme::new(Palette::NoColour);
     let mut console = busy_with(ModelOptions { theme, ..options((120, 40)) });
     let line = |nth, stage, level, message| log(900 + nth, stage, level, message, &json!({}));

@@ -30,7 +30,7 @@ impl Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_batch_is_claimed_while_another_is_stored_and_keeps_its_lease() {
+async fn a_full_batch_is_prefetched_and_keeps_its_lease() {
     let (mut bench, context) = Bench::with(small(10, WAIT));
     let lease = context.settings.lease;
     bench.store.slowness.store(3 * lease.as_millis() as u64, SeqCst);
@@ -48,7 +48,7 @@ async fn a_full_batch_is_claimed_while_another_is_stored_and_keeps_its_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_claimed_ahead_and_taken_over_is_dropped() {
+async fn a_prefetched_batch_that_was_taken_over_is_dropped() {
     let (mut bench, context) = Bench::with(small(10, WAIT));
     bench.store.slowness.store(25_000, SeqCst);
     bench.queue.push_all(&views(20));
@@ -68,7 +68,7 @@ async fn what_was_claimed_ahead_and_taken_over_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_lets_the_batch_in_hand_finish_and_gives_back_what_was_only_claimed() {
+async fn a_shutdown_finishes_the_current_batch_and_releases_the_prefetched_one() {
     let (mut bench, context) = Bench::with(small(10, WAIT));
     bench.store.slowness.store(3_000, SeqCst);
     bench.queue.push_all(&views(25));
@@ -98,7 +98,7 @@ async fn a_batch_claimed_ahead_keeps_its_lease_while_the_announcer_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_gives_back_at_once_what_waits_for_the_announcer() {
+async fn a_shutdown_releases_a_batch_that_waits_for_the_announcer() {
     let (mut bench, context) = Bench::with(small(10, WAIT));
     bench.queue.push_all(&views(60));
     bench.start(WorkerContext { live_bus: Arc::new(HangingBus), ..context });
@@ -117,7 +117,7 @@ async fn a_shutdown_gives_back_at_once_what_waits_for_the_announcer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_under_way_is_given_back_as_soon_as_it_is_answered() {
+async fn a_claim_in_progress_is_released_once_answered() {
     let (mut bench, context) = Bench::with(small(10, WAIT));
     bench.store.slowness.store(1_000, SeqCst);
     bench.queue.push_all(&views(30));

@@ -16,7 +16,7 @@ fn stored(cli: &Cli) -> String {
 
 /// Five failed events, `b1` the newest, of which one is retried and seen to be stored.
 #[test]
-fn a_failed_event_is_inspected_retried_and_seen_to_be_stored() {
+fn a_failed_event_is_inspected_retried_and_shown_as_stored() {
     let dir = tempfile::tempdir().unwrap();
     with_failed(dir.path());
     let mut program = Program::start_in(dir, &[], (100, 30));
@@ -101,7 +101,7 @@ fn a_refused_event_is_a_problem_and_belongs_to_its_session() {
 
 /// A console shows what happened before it was opened.
 #[test]
-fn the_lines_from_before_are_there_at_the_start() {
+fn earlier_lines_are_shown_at_the_start() {
     let daemon = Daemon::start();
     let id = daemon.track("https://example.com/before");
     eventually(DEADLINE, "the page view is stored", || daemon.scalar(STORED) == 1);
@@ -195,7 +195,7 @@ fn an_event_is_traced_by_its_id_over_http() {
 
 /// What was known stays, with its age and why there is nothing newer; keys go on working.
 #[test]
-fn a_daemon_that_hangs_leaves_the_last_answer_and_the_keys() {
+fn a_hanging_daemon_leaves_the_last_answer_and_the_keys() {
     let daemon = Daemon::start();
     with_failed(&daemon.data_dir());
     let (mut pty, _dir) = attach(&daemon, &[]);
@@ -230,7 +230,7 @@ fn without_its_store_the_rest_of_the_console_works() {
 }
 
 #[test]
-fn who_is_there_is_shown_and_answered_to_readers() {
+fn visitors_are_shown_and_served_to_readers() {
     let daemon = Daemon::start();
     let view = json!({
         "url": "https://example.com/pricing", "projectId": "default", "sessionId": "s",
