@@ -8,7 +8,7 @@ const HEADER: usize = 9;
 const CHECKSUM: usize = 16;
 const LZ4: u8 = 0x82;
 const STORED: u8 = 0x02;
-/// The largest block that is written, and the largest that is believed.
+/// The largest block that is written, and the largest that is accepted.
 const BLOCK: usize = 1 << 20;
 const MAX_BLOCK: usize = 1 << 30;
 

@@ -78,7 +78,7 @@ async fn responses_are_compressed_on_request() {
     assert!(framed.len() < plain.len());
     let blocks = server.send_raw("POST", "/?compress=1", &[], sql).await.2;
     assert!(blocks.len() < plain.len());
-    // The server takes the same framing, so it is read back by the server.
+    // The server accepts the same framing, so the server reads it back.
     let create = b"CREATE TABLE n (x UInt64) ENGINE = MergeTree ORDER BY x";
     assert_eq!(server.send("POST", "/", &[], create).await.0, 200);
     let insert = "/?query=INSERT%20INTO%20n%20FORMAT%20TSV";
