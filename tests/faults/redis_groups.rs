@@ -1,5 +1,5 @@
-//! Sentinel and Cluster under load: a fail-over, a primary that hangs, a slot that is moved, a node that
-//! crashes. Events are accepted all the while, and stored once.
+//! Sentinel and Cluster under load: a fail-over, a primary that hangs, a slot that is moved, a node
+//! that crashes. Events are accepted throughout, and stored once.
 
 use super::load::{DEADLINE, answers, drained, stored, under_load};
 use super::oracle::violations;

@@ -1,4 +1,4 @@
-//! Redis and ClickHouse crash under load: events are accepted all the while, and stored once.
+//! Redis and ClickHouse crash under load: events are accepted throughout, and stored once.
 
 use std::time::Instant;
 
@@ -44,7 +44,7 @@ fn while_redis_is_unavailable_events_are_spooled_under_load() {
                 redis.restart();
             }
             answers(answered, SOME);
-            // Longer than what is known of a token counts without asking again.
+            // Longer than a cached token is used without another lookup.
             redis.kill9();
             let away = Instant::now();
             eventually(DEADLINE, "a long outage", || away.elapsed() > TTL * 3 / 2);

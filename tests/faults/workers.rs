@@ -1,4 +1,5 @@
-//! Several processes on one queue: who stands still too long, who is told to stop, who shares.
+//! Several processes on one queue: one that is suspended too long, one that is stopped, and sharing
+//! the work.
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ fn figure(daemon: &Daemon, name: &str) -> f64 {
     value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
 }
 
-/// Reads the daemon's lines until somebody says this.
+/// Reads the daemon's lines until one has this message.
 #[track_caller]
 fn told(stream: &mut Stream, message: &str) {
     let says_it = |data: String| {
@@ -45,14 +46,14 @@ fn a_worker_suspended_past_its_lease_is_refused() {
         for fault in ["hang", "hang_after_commit", "hang"] {
             answers(&progress.kept, 50);
             let mut lines = still.debug_stream();
-            // Only one of them is there to make the insert that hangs.
+            // Only one of them is running, so it makes the insert that hangs.
             other.signal(Signal::STOP);
             clickhouse.fault(json!({ "match": INSERT, "kind": fault, "times": 1 }));
             eventually(DEADLINE, "an insert hangs", || clickhouse.faults()[0]["hits"] == 1);
             still.signal(Signal::STOP);
             clickhouse.heal();
             other.signal(Signal::CONT);
-            // All claimed by now is stored by the other one.
+            // Everything claimed by now is stored by the other one.
             answers(&progress.kept, 50);
             eventually(DEADLINE, "the batch is taken over", || other.queue()["inFlight"] == 0);
             still.signal(Signal::CONT);

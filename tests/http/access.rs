@@ -71,7 +71,7 @@ async fn remote_requests_may_not_read_without_a_token() {
             assert_eq!(answer.status, 401, "{path} {header:?}");
             let with_token = format!("Bearer {}", server.read);
             let answer = read(&server, path, &[header, ("Authorization", &with_token)]).await;
-            // The empty and the double host are refused by the parser or let in by the token.
+            // An empty or a duplicate host is refused by the parser or admitted by the token.
             assert!([200, 400].contains(&answer.status), "{path} {header:?}");
         }
         let old = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
@@ -119,7 +119,7 @@ async fn a_token_reads_only_its_projects() {
         let separator = if path.contains('?') { '&' } else { '?' };
         let with_token = format!("{path}{separator}token={secret}");
         assert_eq!(read(&server, &with_token, &[outside]).await.status, status, "{with_token}");
-        // A token that is there counts, also on this machine.
+        // A token that is sent counts, even on this machine.
         let local = read(&server, path, &[("Authorization", &bearer)]).await;
         assert_eq!(local.status, status, "{path} locally");
     }

@@ -114,7 +114,7 @@ async fn a_beacon_ends_a_session_without_a_token() {
     let answer = beacon(stolen, "https://a.example").await;
     assert_ne!(answer.json()["eventId"], "evt_of_another", "strangers choose no ids");
     assert!(server.queued().iter().all(|item| !item.client_id));
-    // Only for projects that somebody may write to, and only from there.
+    // Only for projects with an ingest token, and only from its domains.
     let unknown = r#"{"sessionId":"s","projectId":"unknown"}"#;
     assert_refused(&beacon(unknown, "https://a.example").await, 401, "token is needed");
     let limit = |token: &mut TokenRecord| token.allowed_domains = vec!["example.com".into()];
@@ -129,7 +129,7 @@ async fn a_beacon_ends_a_session_without_a_token() {
     assert_refused(&beacon(shop, "https://evil.org").await, 403, "certain domains");
     let readers = r#"{"sessionId":"s","projectId":"readers"}"#;
     assert_refused(&beacon(readers, "https://a.example").await, 401, "token is needed");
-    // A token that is there must be right.
+    // A token that is sent must be valid.
     let wrong = [("Authorization", "Bearer bk_live_")];
     assert_refused(&server.send(post("/session-end", &wrong, END)).await, 401, "not valid");
 }
@@ -163,7 +163,7 @@ async fn a_revocation_ends_an_open_stream() {
     client.send(request("GET", "/api/debug-stream", &headers)).await;
     assert_eq!(client.head().await.unwrap().status, 200);
     assert!(server.tokens.revoke(&token.id).await.unwrap());
-    // The last chunk of the answer: it ends, and properly.
+    // The last chunk of the response: it ends properly.
     while client.line().await.expect("the stream ends in time") != "0" {}
 }
 
@@ -189,7 +189,7 @@ async fn many_requests_with_one_token_are_one_lookup() {
             assert_eq!(request.await.unwrap(), status);
         }
         let lookups = server.tokens.lookups.load(SeqCst) - before;
-        // One for each time that the answer is remembered for.
+        // One for each period for which the result is cached.
         let most = 1 + began.elapsed().as_secs() as usize / 2;
         assert!((1..=most).contains(&lookups), "{lookups} lookups");
     }
@@ -233,7 +233,7 @@ async fn only_the_first_start_creates_a_token() {
 
     assert!(!bootstrap(&store, dir.path()).await.unwrap());
     assert_eq!(store.list().await.unwrap().len(), 1);
-    // Who revokes it does not get it back.
+    // Revoking it does not create a new one.
     assert!(store.revoke(&token.id).await.unwrap());
     assert!(!bootstrap(&store, dir.path()).await.unwrap());
     assert_eq!(store.list().await.unwrap(), []);

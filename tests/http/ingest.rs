@@ -1,4 +1,4 @@
-//! Good events, and bodies with one thing wrong.
+//! Valid events, and bodies with a single error.
 
 use std::sync::atomic::Ordering::SeqCst;
 

@@ -56,7 +56,7 @@ async fn a_half_closed_client_still_gets_its_answer() {
         assert_eq!(client.answer().await.status, 200);
         assert!(client.is_closed().await);
     }
-    // Half a body and then nothing: no event, and an answer that says so.
+    // Half a body and then nothing: no event, and a response that says so.
     let bytes = tracking(&server, VIEW);
     let mut client = server.client().await;
     client.send(&bytes[..bytes.len() - 5]).await;

@@ -1,4 +1,4 @@
-//! Bodies and requests that are broken in every way: each is answered, none does harm.
+//! Bodies and requests that are malformed in every way: each gets a response, and none does harm.
 
 use bklit_wire::json::{Fields, repaired};
 
@@ -76,7 +76,7 @@ async fn a_thousand_malformed_bodies_are_refused() {
         let answer = client.answer().await;
         let text = String::from_utf8_lossy(&body);
         match answer.status {
-            // Some changes do no harm; then it is JSON that anybody would accept.
+            // Some changes do no harm; then it is valid JSON.
             200 => {
                 let json = repaired(&text);
                 let project = Fields::of(&json).unwrap().get("projectId").unwrap();

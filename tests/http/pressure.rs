@@ -1,4 +1,4 @@
-//! More clients than the server has places for.
+//! More clients than the server has slots for.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

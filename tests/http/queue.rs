@@ -1,4 +1,4 @@
-//! `/api/queue`: who may look and who may repair.
+//! `/api/queue`: who may read and who may repair.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -87,7 +87,7 @@ async fn an_event_is_located_and_gaps_are_reported() {
     let failed = &found["queued"][0];
     assert_eq!((&failed["place"], &failed["reason"]), (&json!("failed"), &json!("reason 1")));
     let found = server.get("/api/event?id=evt_mine", &[]).await.json();
-    // This queue's batch has what waits, too.
+    // This queue's batch includes the waiting items.
     let places: Vec<_> = found["queued"].as_array().unwrap().iter().map(|p| &p["place"]).collect();
     assert_eq!(places, ["inFlight", "waiting"]);
     assert_eq!(found["queued"][0]["lapsed"], json!(true));
@@ -263,7 +263,7 @@ async fn a_partial_change_is_an_error_with_what_was_done() {
     let edits = json!({ "edits": [{ "id": "3", "body": valid(3) }] });
     let edited = edit(&server, &edits).await;
     assert_eq!((edited.status, &edited.json()["changed"]), (503, &json!(1)));
-    // The console learns it, too.
+    // The console receives it, too.
     let client = bklit_remote::client::client(None, None).unwrap();
     let url = format!("http://{}", server.address);
     let backend = RemoteBackend::new(client, &url, None).unwrap();
@@ -285,7 +285,7 @@ async fn remote_repairs_need_an_admin_token() {
         assert_eq!(change(&server, path, &[elsewhere], json!(["0"])).await.status, 401);
         for token in [server.ingest.as_str(), &server.read, limited.expose(), "bk_live_"] {
             let bearer = format!("Bearer {token}");
-            // A token that is there counts, also on this machine.
+            // A token that is sent counts, even on this machine.
             for headers in [
                 &[("Authorization", bearer.as_str())][..],
                 &[("Authorization", &bearer), elsewhere],
@@ -293,7 +293,7 @@ async fn remote_repairs_need_an_admin_token() {
                 assert_eq!(change(&server, path, headers, json!(["0"])).await.status, 401);
             }
         }
-        // An address ends up in logs and histories.
+        // URLs end up in logs and histories.
         let in_query = format!("{path}?token={}", admin.expose());
         for headers in [&[elsewhere][..], &[]] {
             assert_eq!(change(&server, &in_query, headers, json!(["0"])).await.status, 401);

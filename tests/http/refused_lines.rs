@@ -1,5 +1,5 @@
-//! The lines about refused events name project, session, page and token, as far as those could be read:
-//! so that an operator finds the visitor.
+//! The lines about refused events name project, session, page and token, as far as those could be
+//! read: so that an operator can find the visitor.
 
 use bklit_wire::debug_bus::{DebugBus, DebugMessage, DebugStream};
 use bklit_wire::debug_log::DebugLog;

@@ -134,7 +134,7 @@ async fn ends_of_unknown_sessions_are_bounded_and_marked_and_not_in_the_future()
     let known: Vec<_> = ends.iter().filter(|end| !end.unverified).collect();
     assert_eq!(known.len(), 1);
     assert_eq!((known[0].session_id.as_str(), ends.len()), ("s", accepted + 1));
-    // With a token, nothing of this applies.
+    // With a token, none of this applies.
     let forged = r#"{"sessionId":"unknown","projectId":"p","unverified":true}"#;
     for _ in 0..20 {
         assert_eq!(server.post("/session-end", forged).await.status, 200);

@@ -201,7 +201,7 @@ fn the_figures_of_a_process_begin_with_it() {
     assert_eq!(counted(&daemon), 1);
     let daemon = daemon.restart();
     assert_eq!(counted(&daemon), 0);
-    // What is counted in a second and then asked for is not counted again.
+    // Counts of a second that has been queried are not added again.
     daemon.track("https://a.example/");
     eventually(DEADLINE, "it is stored", || {
         daemon.get("/metrics").text().contains("bklit_batch_events_count 1")

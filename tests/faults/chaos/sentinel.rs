@@ -7,7 +7,7 @@ use super::{
 };
 use crate::support::servers::{RedisServer, Sentinels};
 
-/// A server that only waits for its turn on a busy machine is not replaced: the other one may not be up
+/// A server that is merely slow on a busy machine must not be replaced: the other one may not be up
 /// to date yet.
 const SILENCE: Duration = Duration::from_secs(4);
 
@@ -44,7 +44,7 @@ impl Topology for Sentinels {
             }),
         }
         if hit == primary {
-            // All of them: otherwise a server that comes back may seem to be the primary again.
+            // All Sentinels: otherwise a server that comes back may seem to be the primary again.
             eventually(DEADLINE, "the replica is promoted", || self.all_name(1 - primary));
         }
         answers(&progress.kept, SOME);
