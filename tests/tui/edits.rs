@@ -1,4 +1,4 @@
-//! Failed events are edited: what is shown of it, and what is sent.
+//! Editing failed events: what is shown, and what is sent.
 
 use bklit_console_core::bulk::{BulkReport, Deed, End, Known, Preview, Progress, Sample, Which};
 use bklit_console_core::model::{Focus, ModelOptions, Screen};
@@ -19,7 +19,7 @@ fn queue(width: u16, height: u16) -> Console {
     console
 }
 
-/// Opens the editor with the selected event, which leaves it with `from` replaced.
+/// Opens the editor with the selected event, which it saves with `from` replaced.
 fn edit(console: &mut Console, from: &str, to: &str) -> Option<Effect> {
     let Some(Effect::Edit(text)) = console.keys("e") else { panic!("no editor") };
     console.send(Msg::Report(Report::Edited(Ok(text.replace(from, to)))))
@@ -68,7 +68,7 @@ fn an_edited_event_is_compared_checked_and_retried() {
         edited: Edited { changed, invalid: invalid.to_vec() },
         kept: "/data/edited-events.jsonl".into(),
     };
-    // An answer that was lost: it can be repeated.
+    // The answer was lost: the edit can be repeated.
     let lost = Answer::Edited(Err("no answer within 30 s".into()));
     let asks = console.send(Msg::Answer(lost));
     assert_eq!(asks, Some(Effect::Ask(Request::Queue { failed: 100 })));

@@ -1,5 +1,5 @@
-//! What the console says is so: figures have a time, what was before is no news, and what is not
-//! known is no zero.
+//! The console does not mislead: figures have a time, old events are not shown as new, and unknown
+//! values not as zero.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ fn earlier_errors_raise_no_alert_and_count_for_no_rate() {
     }
     assert!(!console.screen().contains("ALERT"), "{}", console.screen());
     assert_eq!(console.model.figures().summary().stages[Stage::Worker.index()].rate, 0.0);
-    // A process tells its figures: what comes now is of now.
+    // A process publishes figures: lines that arrive now are current.
     console.feed(vec![DebugMessage::Gauges(Arc::new(gauges(1)))]);
     errors(&mut console, 50);
     for _ in 0..4 {
@@ -74,7 +74,7 @@ fn without_published_figures_lines_count_after_a_moment() {
     assert!(console.screen().contains("ALERT"), "{}", console.screen());
     let figures = &console.model.figures().summary().stages[Stage::Worker.index()];
     assert_eq!(figures.errors, 50);
-    // Clearing the log forgets lines and not what was counted.
+    // Clearing the log drops lines but not counts.
     console.keys("C");
     console.tick(1);
     assert_eq!(console.model.figures().summary().stages[Stage::Worker.index()].errors, 50);

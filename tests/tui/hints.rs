@@ -1,4 +1,4 @@
-//! What is said about keys names those in effect.
+//! Texts that mention keys name those in effect.
 
 use std::collections::BTreeMap;
 

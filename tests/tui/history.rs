@@ -155,7 +155,7 @@ fn the_heat_map_is_legible_everywhere() {
     }
 }
 
-/// The log follows the time looked at, and is there when the page is closed.
+/// The log follows the selected time, and stays there when the page is closed.
 #[test]
 fn the_log_follows_the_selected_time() {
     let mut console = Console::new(100, 40);
@@ -212,7 +212,7 @@ fn zooming_and_moving_request_the_window() {
     let night = answer(&mut console, &asked);
     let three = UtcMillis::from_epoch_millis((NOON - 9 * 3_600) * 1_000);
     assert!(night.place(three).is_some() && night.step() == MINUTE, "{night:?}");
-    // Moved beyond the window, which is requested then.
+    // Moved beyond the window, so the new window is requested.
     let asked = (0..7).find_map(|_| console.keys("["));
     assert!(matches!(asked, Some(Effect::Ask(Request::History(_)))), "{asked:?}");
 }

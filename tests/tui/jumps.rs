@@ -1,4 +1,4 @@
-//! Jumps over many lines: in slices, with progress, and ended by a key.
+//! Jumps over many lines: in slices, with progress, and cancelled by a key.
 
 use bklit_console_core::model::Screen;
 use bklit_console_core::msg::Msg;
@@ -10,8 +10,8 @@ use super::feed::{Console, log};
 
 const LINES: usize = 3_000;
 
-/// Lines of which the first is an error and begins an event that the last one ends; a few are
-/// looked at at a time.
+/// Lines of which the first is an error about an event that the last one is about, too; few are
+/// examined at a time.
 fn many(width: u16) -> Console {
     let mut console = Console::new(width, 24);
     let line = |nth: usize| {
@@ -88,14 +88,14 @@ fn any_other_key_cancels_it_and_has_its_effect() {
         work(&mut console);
         assert_ne!(console.model.pane().cursor_line(), Some(0), "{does}");
     }
-    // The same key looks anew, from where the reader is.
+    // The same key starts a new search from the reader's line.
     let mut console = many(80);
     console.keys("EEw");
     work(&mut console);
     assert_eq!(console.model.notice(), Some("no warning or error below"));
 }
 
-/// Not all lines were searched yet: what is next is not known, and the end is not the end.
+/// Not all lines have been searched yet, so the next match is not known.
 #[test]
 fn the_next_line_found_is_waited_for() {
     let mut console = many(80);
@@ -126,7 +126,7 @@ fn cleared_lines_are_not_searched() {
     assert_eq!(console.model.notice(), Some("no error below"));
 }
 
-/// What is shown matters more than how many lines there are, also while a filter is applied.
+/// What is shown matters more than the number of lines, even while a filter is being applied.
 #[test]
 fn a_filter_in_progress_is_named() {
     for width in [60, 80, 200] {

@@ -1,4 +1,4 @@
-//! The console, by messages in and screens out, and as a program in a terminal.
+//! The console: the model, tested by its messages and screens, and the program in a terminal.
 
 mod appearance;
 mod connection;

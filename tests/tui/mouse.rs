@@ -1,4 +1,4 @@
-//! The mouse: what is under it on the screen is what it scrolls and selects.
+//! The mouse scrolls and selects what is under it on the screen.
 
 use bklit_console_core::model::pane::Position;
 use bklit_console_core::model::panels::VisitorsList;
@@ -15,7 +15,7 @@ use super::properties::{lines, small};
 use super::views;
 
 const SIZES: [(u16, u16); 5] = [(60, 15), (80, 24), (109, 30), (120, 40), (200, 60)];
-/// What marks a selected row.
+/// The mark of a selected row.
 const MARK: &str = "▌";
 
 pub(super) fn mouse(
@@ -40,7 +40,7 @@ fn wheel(console: &mut Console, up: bool, at: (u16, u16)) {
 fn with_mouse(width: u16, height: u16) -> Console {
     let mut console = busy(width, height);
     assert_eq!(console.code(KeyCode::F(2)), Some(Effect::Mouse(true)));
-    // The notice goes.
+    // The notice disappears.
     console.tick(5);
     console
 }
@@ -57,7 +57,7 @@ impl Shot {
         self.0.cell((x, y)).unwrap().symbol()
     }
 
-    /// A row without what marks it.
+    /// A row without its mark.
     fn row(&self, y: u16) -> String {
         (0..self.0.area.width).map(|x| self.cell(x, y).replace(MARK, " ")).collect()
     }
@@ -221,7 +221,7 @@ fn a_click_on_a_stage_hides_or_shows_it() {
     }
 }
 
-/// Whether a screen is what a row of a list opens.
+/// Whether a screen is one that a row of a list opens.
 type Opened = fn(&Screen) -> bool;
 
 /// The views with lists, each with more rows than the screen has.
@@ -317,7 +317,7 @@ fn the_wheel_scrolls_the_help_and_a_detail() {
     assert_eq!(row(&console, 2), top);
     wheel(&mut console, true, (10, 10));
     assert_eq!(row(&console, 5), top);
-    // Neither header nor hints are the view's.
+    // Header and hints are not part of the view.
     let before = console.screen();
     wheel(&mut console, false, (10, 0));
     wheel(&mut console, false, (10, 23));

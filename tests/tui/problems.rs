@@ -1,4 +1,5 @@
-//! The problems: warnings, errors and failed events by what they say; and lines that outlive others.
+//! The problems: similar warnings, errors and failed events in groups; and lines that outlive
+//! others.
 
 use bklit_console_core::bulk::{BulkReport, Deed, End, Progress, Which};
 use bklit_console_core::model::panels::ProblemKey;
@@ -235,7 +236,7 @@ fn a_group_is_exported_its_failed_events_or_its_lines() {
     assert!(written.lines().all(|line| line.contains("body: not UTF-8")));
 }
 
-/// A flood of other lines, and what it leaves.
+/// A flood of other lines, and what remains after it.
 #[test]
 fn warnings_and_errors_outlive_a_flood() {
     let mut console = Console::with(ModelOptions { max_lines: 1_000, ..options((120, 40)) });
@@ -297,7 +298,7 @@ fn different_reasons_are_not_folded_and_columns_stay() {
         line(4, "body: empty"),
         line(5, "body: empty"),
     ]);
-    // The columns at which what is wrong begins.
+    // The columns at which the reasons begin.
     let columns = |console: &Console| {
         let rows = console.log_rows().into_iter().filter(|row| row.contains("refused"));
         let columns = rows.map(|row| {
@@ -332,7 +333,7 @@ fn esc_removes_conditions_one_by_one_and_an_empty_pane_names_them() {
     console.keys("!");
     console.keys("&nowhere");
     console.code(KeyCode::Enter);
-    // An alert would take the first Esc.
+    // An alert would consume the first Esc.
     console.keys("a");
     assert_says(&console, &format!("None of {lines} lines match."));
     assert_says(&console, &format!("filter “nowhere”: hides {lines} lines; & edits it"));

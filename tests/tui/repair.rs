@@ -11,7 +11,7 @@ use crate::cli::queue::{with_failed, with_many_failed};
 use crate::support::pty::Pty;
 use crate::support::{DEADLINE, Daemon, eventually};
 
-/// Failed events that are enough to be stopped on the way.
+/// Enough failed events that the job can be stopped midway.
 const MANY: usize = 20_000;
 
 /// A daemon that stores nothing, with many failed events, and a console on it that shows
@@ -138,7 +138,7 @@ fn attach_with_editor(daemon: &Daemon, script: &str) -> (Pty, tempfile::TempDir)
 fn a_failed_event_is_edited_compared_and_retried() {
     let daemon = Daemon::start();
     with_failed(&daemon.data_dir());
-    // Ctrl-C in the editor is not meant for the console. The first time, it makes a mistake.
+    // Ctrl-C in the editor is not meant for the console. The first edit is invalid.
     let script = "trap : INT; kill -INT 0; echo editing\n\
         if grep -q pagevue \"$1\"; then sed -i 's/pagevue/pageview/; s/example.com/fixed.example/' \"$1\"\n\
         else sed -i s/pageview/pagevue/ \"$1\"; fi\n";

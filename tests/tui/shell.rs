@@ -252,7 +252,7 @@ fn the_workers_are_paused_and_resumed() {
     program.assert_quit();
 }
 
-/// A terminal gives each of these signs a cell of its own; none of them may stay behind.
+/// The terminal gives each of these signs its own cell; none of them may be left behind.
 #[test]
 fn combining_signs_are_removed_with_their_consonant() {
     let mut program = Program::start();

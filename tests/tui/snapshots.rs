@@ -129,7 +129,7 @@ fn many_errors_and_failures() {
     });
 }
 
-/// A busy screen on which two processes verify, one of which found something.
+/// A busy screen with two verifying processes, one of which has found mismatches.
 fn verifying(width: u16, height: u16, different: u64) -> Console {
     let mut console = busy(width, height);
     for (process, not_written) in [("one", 0), ("two", 17)] {

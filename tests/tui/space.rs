@@ -1,4 +1,5 @@
-//! How rows use their space: nothing is cut beside empty cells, and what says most comes first.
+//! How rows use their space: nothing is cut next to empty cells, and the most useful parts come
+//! first.
 
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::gauges::{Failure, Gauges, Health};

@@ -72,7 +72,7 @@ fn answer(rows: usize) -> SqlAnswer {
     SqlAnswer { result, elapsed_ms: 35 }
 }
 
-/// Types a command and has it done.
+/// Types and runs a command.
 pub(super) fn command(console: &mut Console, line: &str) -> Option<Effect> {
     console.keys(":");
     console.keys(line);

@@ -12,7 +12,7 @@ use crate::support::DEADLINE;
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 
-/// A server in the hands of the test.
+/// A server controlled by the test.
 struct Server(TcpListener);
 
 impl Server {
@@ -110,7 +110,7 @@ async fn a_lost_connection_is_reported_and_restored() {
     assert_line(&next(&mut stream).await, "first");
     drop(connection);
     assert!(matches!(next(&mut stream).await, DebugMessage::Disconnected(_)));
-    // One answer more that is none, before it works again.
+    // One more invalid response before it works again.
     drop(server.answer("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").await);
     let reason = next(&mut stream).await;
     assert!(matches!(&reason, DebugMessage::Disconnected(r) if r.contains("503")), "{reason:?}");

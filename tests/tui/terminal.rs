@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::support::pty::{Pty, has_mouse};
 use crate::support::{DEADLINE, Daemon, eventually, request};
 
-/// What the key sends.
+/// The bytes of the key.
 const F2: &str = "\x1bOQ";
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_bklit-tui");
 
@@ -44,7 +44,7 @@ impl Program {
         program
     }
 
-    /// What `bklit-tui` wrote about itself into its data dir.
+    /// The program's own log in its data dir.
     pub(super) fn file(&self, name: &str) -> String {
         wait_for_file(&self.dir.path().join(name))
     }
@@ -227,7 +227,7 @@ fn the_shell_stops_and_continues_it() {
 #[test]
 fn without_a_shell_it_cannot_be_suspended() {
     let mut program = Program::start();
-    // It leads its session: nobody could continue it.
+    // It is a session leader, so nothing could continue it.
     program.pty.send("\x1a");
     program.pty.signal(Signal::TSTP);
     program.pty.send("?");
@@ -358,7 +358,7 @@ fn panes_a_filter_and_a_trace_in_a_real_terminal() {
     program.assert_quit();
 }
 
-/// A report of the mouse: a button, and a place counted from 1.
+/// A mouse report: a button, and a position counted from 1.
 fn mouse(program: &mut Program, button: u8, (x, y): (u16, u16)) {
     program.pty.send(&format!("\x1b[<{button};{x};{y}M"));
     program.pty.send(&format!("\x1b[<{button};{x};{y}m"));
@@ -375,7 +375,7 @@ fn the_mouse_scrolls_selects_and_opens_and_is_released() {
         let lines = contents.split(" lines · following").next().unwrap_or_default();
         lines.rsplit(' ').next().is_some_and(|count| count.parse().is_ok_and(|n: u32| n > 30))
     });
-    // Off, it is not asked for, and what comes nevertheless does nothing.
+    // While it is off, it is not requested, and reports that arrive nevertheless have no effect.
     assert!(!program.pty.has_mouse());
     program.pty.send("\x1b[<64;10;20M");
     program.pty.send(F2);

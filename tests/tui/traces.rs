@@ -1,5 +1,4 @@
-//! Where a traced event is: stored, waiting, in flight, failed, or not known; and its lines of
-//! before.
+//! Where a traced event is: stored, waiting, in flight, failed, or unknown; and its earlier lines.
 
 use bklit_console_core::model::Screen;
 use bklit_console_core::msg::{Effect, Msg};
@@ -128,13 +127,13 @@ fn an_event_is_polled_until_it_is_stored() {
     assert_eq!(tick(&mut console, 10), None, "the answer is awaited");
     console.send(Msg::Answer(Answer::Event("evt_other".into(), Ok(stored()))));
     assert!(console.screen().contains("waiting in the queue"), "an answer about another one");
-    // Also while something else is in front of it.
+    // Even while another screen is on top of it.
     console.keys("?");
     console.send(Msg::Answer(Answer::Event(ID.into(), Ok(stored()))));
     console.code(KeyCode::Esc);
     assert!(console.screen().contains("stored in page_view_event"), "{}", console.screen());
     assert_eq!(tick(&mut console, 60), None, "it goes nowhere now");
-    // Its lines of before can be looked at.
+    // Its earlier lines can be inspected.
     console.keys("j");
     console.code(KeyCode::Enter);
     assert!(console.screen().contains("Event queued"), "{}", console.screen());

@@ -1,4 +1,4 @@
-//! The views beside the log: queue, live, verify.
+//! The views other than the log: queue, live, verify.
 
 use std::sync::Arc;
 
@@ -185,7 +185,7 @@ fn a_read_only_console() {
         assert!(matches!(console.model.focus(), Focus::Keys), "{keys}");
         assert!(console.screen().contains("read-only: start without"), "{}", console.screen());
     }
-    // What changes nothing goes on.
+    // Actions that change nothing keep working.
     console.keys("X");
     let exported = console.code(KeyCode::Enter);
     assert_eq!(planned(exported).deed, Deed::Export("failed-20260131-120106.jsonl".into()));
@@ -321,7 +321,7 @@ fn a_failed_event_in_full() {
     assert_eq!(console.keys("y"), Some(Effect::Copy(event_id.clone())));
     let Some(Effect::Copy(json)) = console.keys("Y") else { panic!("nothing was copied") };
     assert_eq!(serde_json::from_str::<FailedView>(&json).unwrap(), failed(0));
-    // It is seen going through.
+    // Its progress is visible.
     console.keys("t");
     assert!(console.screen().contains("trace of evt_"), "{}", console.screen());
     let mut line = log(900, Stage::Worker, Level::Info, "Batch claimed", &json!({}));
@@ -497,7 +497,8 @@ fn marks_take_precedence_over_the_list() {
     let marks = console.model.panels().queue.marks().clone();
     assert_eq!(plan.which, Which::Marked(marks));
     assert_eq!(plan.known, Known { count: 3, is_exact: true });
-    // One that is marked meanwhile stays marked, and the others do although not all are loaded.
+    // An event marked in the meantime stays marked, and so do the others, although not all are
+    // loaded.
     console.keys("G ");
     console.send(ended(3, End::Done(None)));
     assert_eq!(console.model.panels().queue.marks().count(), 1);
@@ -510,7 +511,7 @@ fn marks_take_precedence_over_the_list() {
     console.send(ended(1, End::Done(Some("/tmp/x".into()))));
     assert_eq!(console.model.panels().queue.marks().count(), 1);
     console.code(KeyCode::Esc);
-    // What is gone is not marked any more, as soon as all are known.
+    // Events that are gone are no longer marked, once all are known.
     console.keys("g ");
     console.tick(2);
     console.send(Msg::Answer(Answer::Queue(Ok(empty_snapshot()))));
@@ -563,7 +564,7 @@ fn current_visitors() {
     });
 }
 
-/// Lines by which the verifier tells of events that do not match.
+/// Lines in which the verifier reports events that do not match.
 pub(super) fn mismatches(console: &mut Console, count: usize) {
     let finding = |nth: usize| {
         let data = json!({ "problem": "url differs", "differences": [{ "field": "url" }] });

@@ -1,4 +1,4 @@
-//! Where events come from: what is requested, shown, and led to.
+//! Where events come from: requests, rows, and the lines that they lead to.
 
 use bklit_console_core::model::{Focus, Screen};
 use bklit_console_core::msg::{Effect, Msg};
@@ -131,7 +131,7 @@ fn keys_change_what_is_requested() {
     let by = requested(console.code(KeyCode::Tab));
     assert_eq!(by, WhoQuery { by: Dimension::Token, ..default });
     assert!(!console.screen().contains("new-customer"), "{}", console.screen());
-    // The answer to what was requested before comes too late.
+    // The answer to the previous request comes too late.
     answer(&mut console, projects());
     assert!(!console.screen().contains("new-customer"), "{}", console.screen());
     answer(&mut console, view(by, vec![row("tok_1", [5, 0, 0], None)]));
@@ -143,7 +143,7 @@ fn keys_change_what_is_requested() {
     for sort in [WhoSort::Change, WhoSort::Refused, WhoSort::Failed, WhoSort::Rate] {
         assert_eq!(requested(console.keys("s")).sort, sort);
     }
-    // What was chosen stays when the view is closed.
+    // The choice is kept when the view is closed.
     console.keys("q");
     console.keys(":who");
     console.code(KeyCode::Enter);

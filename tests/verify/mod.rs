@@ -12,16 +12,16 @@ const VERIFY: &str =
     "dual_write = true\n[worker]\nmax_backoff = '200ms'\n[verify]\nsettle = '1s'\n";
 const ALL: [&str; 4] = ["verify", "--since", "1h", "--json"];
 
-/// A daemon that writes both ways, and its servers.
+/// A daemon with dual write, and its servers.
 struct Bench {
     daemon: Daemon,
     servers: Option<(RedisServer, Database)>,
 }
 
-/// What `verify` said.
+/// The output of `verify`.
 struct Said {
     code: i32,
-    /// An object a mismatch.
+    /// One object per mismatch.
     mismatches: Vec<Value>,
     summary: Value,
     error: String,
@@ -64,10 +64,10 @@ impl Bench {
         run(&self.daemon, &[&ALL, more].concat())
     }
 
-    /// Waits until this many events match and are all that there are.
+    /// Waits until this many events match, and there are no others.
     #[track_caller]
     fn matched(&self, count: usize) {
-        // What one way has not stored yet is a mismatch for as long.
+        // Events that one path has not stored yet are mismatches until then.
         eventually(DEADLINE, "all are stored both ways, and settled", || {
             let summary = self.verify(&[]).summary;
             summary["matched"] == json!(count) && summary["notSettled"] == 0
@@ -76,7 +76,7 @@ impl Bench {
         assert_eq!(said.code, 0, "{:?}", said.mismatches);
     }
 
-    /// Changes what is stored.
+    /// Changes stored data.
     fn change(&self, sql: &str) {
         match &self.servers {
             Some((_, database)) => {
@@ -173,7 +173,7 @@ fn damage_is_found(bench: &Bench) {
     let said = bench.verify(&["--limit", "2"]);
     assert_eq!((said.code, said.mismatches.len()), (1, 2));
     assert_eq!(said.summary["notPrinted"], 5);
-    // Another project has nothing to compare, which is no success.
+    // Another project has nothing to compare, which is not a success.
     let said = bench.verify(&["--project", "other"]);
     assert_eq!((said.code, said.summary["matched"].clone()), (2, json!(0)));
     assert!(said.error.contains("Nothing to compare"), "{}", said.error);
@@ -262,7 +262,7 @@ fn a_time_without_dual_write_is_not_verified() {
     });
 }
 
-/// What the process found by itself is in lines and metrics.
+/// The process's own findings are in lines and metrics.
 #[test]
 fn a_live_mismatch_is_reported() {
     let bench = Bench::on_files();

@@ -1,4 +1,4 @@
-//! Visitors' browsers: who they are, what they send, how their sessions end.
+//! Visitors' browsers: authentication, events, and the end of sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -46,7 +46,7 @@ async fn an_event_is_accepted_as_over_http() {
         .await;
     let first = socket.hear().await;
     assert_eq!((&first["type"], &first["messageType"]), (&json!("ack"), &json!("pageview")));
-    // The key was good, so the next messages need none.
+    // The key was valid, so the next messages need none.
     socket
         .say(json!({ "type": "event", "data": {
             "trackingId": "buy", "eventType": "click", "eventId": "own-1", "metadata": { "n": 1 },
@@ -155,7 +155,7 @@ async fn without_a_valid_key_nothing_is_accepted() {
         socket.say(wrong).await;
         socket.error().await;
     }
-    // With the good key those sockets have become sessions, which have ended.
+    // With a valid key, those sockets became sessions, which have ended.
     let is_end = |event: &QueuedEvent| matches!(event.payload, Payload::SessionEnd(_));
     assert!(events(&server).iter().all(is_end));
     server.stop().await;
@@ -211,7 +211,7 @@ async fn errors_are_reported_and_the_socket_stays_open() {
         let answer = socket.error().await;
         assert!(answer["error"].as_str().unwrap().starts_with(error), "{message}: {answer}");
     }
-    // Refused for now is told apart.
+    // Temporary refusals are marked as such.
     for flag in [&server.queue.is_full, &server.queue.is_away] {
         flag.store(true, SeqCst);
         socket.say(view("/")).await;
@@ -281,7 +281,7 @@ async fn a_session_ends_with_its_last_socket() {
     let server = Server::start().await;
     let (first, second) = (server.browser().await, server.browser().await);
     first.leave().await;
-    // Gone without a goodbye.
+    // Disconnected without a close frame.
     drop(second);
     eventually("the session has ended", || server.queued().len() == 1).await;
     let ends = events(&server);
@@ -346,7 +346,7 @@ async fn a_socket_without_a_token_ends_no_session() {
     visitor.leave().await;
     eventually("a session has ended", || !server.queued().is_empty()).await;
     let queue = Arc::clone(&server.queue);
-    // Ends that are being told are told.
+    // Ends that are being queued are completed.
     server.stop().await;
     assert_eq!(ended(&queue), ["s-1"]);
 }

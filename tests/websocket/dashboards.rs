@@ -1,4 +1,4 @@
-//! Dashboards: who gets in, what they see, and what becomes of slow ones.
+//! Dashboards: who is admitted, what they receive, and what happens to slow ones.
 
 use bklit_pipeline::auth::{Scope, TokenStore};
 use bklit_pipeline::bus::LiveBus;
@@ -98,7 +98,7 @@ async fn by_default_bklits_local_dashboard_is_admitted() {
     for headers in [
         &[("origin", "http://localhost:3001")][..],
         &[("origin", "https://evil.example")],
-        // Somebody else's request, passed on by a proxy.
+        // Another client's request, forwarded by a proxy.
         &[local, ("x-forwarded-for", "203.0.113.9")],
         &[local, ("host", "rebound.example")],
     ] {

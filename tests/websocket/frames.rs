@@ -1,4 +1,4 @@
-//! Frames that are not as they should be.
+//! Invalid frames.
 
 use bklit_pipeline::queue::NewItem;
 use bklit_wire::event::Payload;
@@ -33,7 +33,7 @@ async fn a_message_that_is_too_long_is_refused_before_it_is_read() {
     for path in [BROWSER, DASHBOARD] {
         let mut socket = server.connect(path).await;
         socket.greeted().await;
-        // Much more than is buffered on the way: it is not read, and the answer still arrives.
+        // Much more than is buffered on the way: it is not read, and the response still arrives.
         let sent = socket.0.send(Message::text("x".repeat(300_000))).await;
         let (code, reason) = socket.closed().await;
         assert!(code == 1009 && reason.contains("65536"), "{sent:?} {code} {reason}");

@@ -1,4 +1,4 @@
-//! How sockets end that neither side closes: silence, no key, a server that stops.
+//! How sockets end that neither side closes: silence, no key, shutdown.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::http::server::eventually;
 #[tokio::test]
 async fn a_peer_that_answers_no_ping_is_disconnected() {
     let server = Server::start_with(|s| s.ping_interval = Duration::from_millis(500)).await;
-    // It reads nothing any more, so it answers nothing.
+    // It no longer reads, so it does not reply.
     let deaf = server.browser().await;
     eventually("its session has ended", || server.queued().len() == 1).await;
     drop(deaf);
@@ -65,7 +65,7 @@ async fn a_browser_that_never_authenticates_is_disconnected() {
             _ => break,
         }
     }
-    // Who has said it stays.
+    // An authenticated socket stays.
     let mut known = server.browser().await;
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     known.say(view("/")).await;
@@ -116,7 +116,7 @@ async fn a_shutdown_does_not_wait_for_silent_peers() {
 #[tokio::test]
 async fn a_session_ends_at_the_last_sign_of_life() {
     let server = Server::start_with(|s| s.ping_interval = Duration::from_millis(500)).await;
-    // It reads nothing any more, and does not close either.
+    // It no longer reads, and does not close either.
     let mut gone = server.browser().await;
     gone.say(view("/")).await;
     assert_eq!(gone.hear().await["type"], "ack");
@@ -138,11 +138,11 @@ async fn a_full_server_has_places_for_browsers_that_authenticate() {
     let mut known = server.browser().await;
     let mut silent = server.connect(BROWSER).await;
     silent.greeted().await;
-    // Takes the place of the silent one.
+    // Takes the slot of the silent one.
     let dashboard = server.dashboard().await;
     let (code, reason) = silent.closed().await;
     assert!(code == 1013 && reason.contains("API key"), "{code} {reason}");
-    // Nobody can be closed now, so it waits.
+    // No socket can be closed now, so it waits.
     let third = Socket::open(server.address, BROWSER, &[]);
     tokio::pin!(third);
     let early = tokio::time::timeout(Duration::from_millis(150), third.as_mut()).await;

@@ -1,4 +1,4 @@
-//! What dashboards are told.
+//! What dashboards receive.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -140,7 +140,7 @@ async fn an_event_whose_id_belongs_to_another_is_neither_stored_nor_published() 
     bench.start(context);
     assert_eq!(data(&next(&mut stream).await)["url"], "/first");
     bench.line("Batch stored").await;
-    // Many of them are one line.
+    // Many of them are reported in one line.
     let mut more: Vec<_> = (0..100).map(|n| view("p", "1", "s", 5 + n, "/taken")).collect();
     more.push(view("p", "2", "s", 6, "/last"));
     bench.queue.push_all(&more);
@@ -166,7 +166,7 @@ async fn an_event_whose_id_belongs_to_another_is_neither_stored_nor_published() 
 async fn idle_sessions_end_with_the_sweep() {
     let (mut bench, context) = Bench::new();
     let mut stream = bench.live.subscribe();
-    // The sweep goes by the real clock: one session is long over, the other has just begun.
+    // The sweep uses the real clock: one session ended long ago, the other has just begun.
     let now = UtcMillis::now().epoch_millis();
     let fresh = view("p", "2", "fresh", (now - NOON) / 1000, "/");
     bench.queue.push_all(&[view("p", "1", "old", 0, "/"), fresh]);
@@ -263,7 +263,7 @@ async fn one_event_that_is_not_published_holds_back_no_others() {
     assert_eq!(live_bus.asked.load(std::sync::atomic::Ordering::SeqCst), 100);
 }
 
-/// A bus to which nobody listens.
+/// A bus without subscribers.
 #[derive(Default)]
 struct EmptyRoom {
     published: AtomicU64,
@@ -325,7 +325,7 @@ async fn a_failed_sweep_is_logged_without_affecting_the_stores_health() {
     assert_eq!(bench.metrics.health(Part::Store), Health::Ok);
     bench.line("Idle sessions ended").await;
     bench.stop().await;
-    // A sweep that works says as little of whether batches can be stored.
+    // A successful sweep does not show either whether batches can be stored.
     let (mut bench, context) = Bench::new();
     bench.store.inserts_to_fail.store(u32::MAX, SeqCst);
     bench.queue.push_all(&views(1));

@@ -38,7 +38,7 @@ use crate::support::events::{lenient_about_times, view};
 /// The longest a test waits, on tokio's clock.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// A worker and all around it.
+/// A worker and its environment.
 struct Bench {
     queue: Arc<MemoryQueue>,
     store: Arc<FaultyStore>,
@@ -50,7 +50,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Everything is there, the worker is not started.
+    /// Everything is set up, but the worker is not started.
     fn new() -> (Self, WorkerContext) {
         Self::with(Settings::default().worker)
     }
@@ -92,7 +92,7 @@ impl Bench {
         tokio::time::timeout(PATIENCE, worker).await.expect("the worker stops").unwrap();
     }
 
-    /// The first line with this message, of those to come.
+    /// The next line with this message.
     async fn line(&mut self, message: &str) -> Arc<DebugLog> {
         let found = async {
             loop {
@@ -159,7 +159,7 @@ async fn a_batch_waits_to_fill_up_from_its_first_event() {
     let wait = Duration::from_millis(50);
     let (mut bench, context) = Bench::with(small(1000, wait));
     bench.start(context);
-    // However long it was quiet before.
+    // However long nothing happened before.
     tokio::time::sleep(Duration::from_secs(30)).await;
     let events = views(3);
     let first = Instant::now();

@@ -1,4 +1,4 @@
-//! What is done beside storing a batch: claiming the next one, and telling of the one before.
+//! What happens while a batch is stored: claiming the next one, and publishing the previous one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -17,7 +17,7 @@ use super::{Bench, PATIENCE, small, views};
 const WAIT: Duration = Duration::from_millis(50);
 
 impl Bench {
-    /// Waits until so many batches were claimed.
+    /// Waits until this many batches have been claimed.
     async fn claimed(&self, batches: usize) {
         while self.queue.claims.lock().unwrap().len() < batches {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -58,7 +58,7 @@ async fn a_prefetched_batch_that_was_taken_over_is_dropped() {
     let line = bench.line("Batch taken over by another worker").await;
     assert_eq!((&line.data["batchId"], &line.data["size"]), (&"batch-11".into(), &10.into()));
     bench.line("Batch stored").await;
-    // The worker goes on with what comes next.
+    // The worker continues with the next batch.
     bench.queue.push_all(&views(21)[20..]);
     bench.line("Batch stored").await;
     let sent = [("batch-1", 10), ("batch-21", 1)];
@@ -127,14 +127,15 @@ async fn a_claim_in_progress_is_released_once_answered() {
     bench.claimed(2).await;
     let began = Instant::now();
     bench.stop().await;
-    // Neither the claim's own timeout nor that of giving back is added to the batch's time.
+    // Neither the claim's own timeout nor that of releasing is added to the batch's time.
     assert!(began.elapsed() < Duration::from_millis(4_500), "{:?}", began.elapsed());
     assert_eq!(bench.store.count("page_view_event").await, 10);
     assert!(bench.queue.is_released());
     assert_eq!(bench.queue.figures().in_flight, 10);
 }
 
-/// All that may hang does: the claim ahead, the store, and then the queue when asked for its depth.
+/// Everything that can hang does: the prefetch, the store, and then the queue when its depth is
+/// queried.
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_has_one_deadline_whatever_hangs() {
     for hangs_in_claim in [true, false] {
