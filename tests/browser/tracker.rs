@@ -1,4 +1,4 @@
-//! The tracker: what visitors do and what arrives.
+//! The tracker: visitors' actions and the resulting events.
 
 use serde_json::{Value, json};
 

@@ -125,7 +125,7 @@ async fn a_primary_that_hung_during_a_fail_over_confirms_nothing() {
         info.contains("master_link_status:up").then_some(())
     })
     .await;
-    // Longer than it is taken for granted that there is none.
+    // Longer than it is assumed that there is none.
     tokio::time::sleep(Duration::from_secs(6)).await;
     sentinels.servers[primary].freeze();
     let pushing = tokio::spawn(async move { (strict.push(item("b")).await, strict) });

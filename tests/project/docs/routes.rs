@@ -63,7 +63,7 @@ async fn routes_take_the_documented_methods() {
     }
 }
 
-/// Whose requests are let in, from elsewhere: without a token, with one of each scope.
+/// Which remote requests are admitted: without a token, and with one of each scope.
 fn let_in(who: &str) -> [bool; 4] {
     let known = [
         ("anyone", [true, true, true, true]),
