@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_is_when_it_happened_however_late_it_is_sent_again() {
+    fn resending_keeps_the_original_time() {
         for (timestamp, sent_at, expected) in [
             // Sent at once, and kept for an hour before it was sent.
             ("\"2026-01-31T12:00:00Z\"", "\"2026-01-31T12:00:00Z\"", "2026-01-31T12:00:00Z"),

@@ -63,7 +63,7 @@ impl Settings {
             "http.playground",
             self.http.playground != Playground::Local || self.listen.ip().is_loopback(),
             "needs a loopback address to listen on, because it is for browsers on this machine; \
-             http.playground = \"public\" serves the page to everybody",
+             http.playground = \"public\" serves the page to everyone",
         )?;
         self.validate_tls(figment)?;
         bklit_console_core::settings::check(&self.console)

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_never_set_judges_nothing() {
+    fn no_time_is_rejected_while_the_clock_is_unset() {
         let bounds = TimeBounds::new(Duration::ZERO, Duration::ZERO);
         let today = UtcMillis::from_epoch_millis(1_800_000_000_000);
         assert!(bounds.include(today, UtcMillis::from_epoch_millis(3_600_000)));

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_between_characters() {
+    fn long_text_is_cut_at_a_character_boundary() {
         let sequence = copy_sequence(&"ß".repeat(MAX_COPIED), Multiplexer::None);
         assert_eq!(sequence.len(), "\x1b]52;c;\x07".len() + MAX_COPIED.div_ceil(3) * 4);
         let odd = copy_sequence(&format!("a{}", "ß".repeat(MAX_COPIED)), Multiplexer::None);

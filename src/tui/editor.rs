@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_edited_in_a_private_file() {
+    fn text_is_edited_in_a_private_file() {
         assert_eq!(edited_by("sed -i s/a/b/", "a\na"), Ok("b\nb".to_owned()));
         let script = "stat -c %a $1 ${1%/*} >$1.new; mv $1.new $1";
         let modes = edited_by(&format!("sh -c '{script}' sh"), "");

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_date_is_not_guessed() {
+    fn an_invalid_date_is_rejected() {
         for text in [
             "",
             "yesterday",
@@ -268,7 +268,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_survived(text in "\\PC{0,40}|[0-9:+. TZGMTJan()/-]{0,40}") {
+        fn any_text_is_accepted_without_panicking(text in "\\PC{0,40}|[0-9:+. TZGMTJan()/-]{0,40}") {
             let _ = parse(&text);
         }
 

@@ -33,7 +33,7 @@ macro_rules! named {
 
             /// The next one, or the previous one; after the last follows the first.
             #[must_use]
-            pub fn beside(self, forward: bool) -> Self {
+            pub fn cycle(self, forward: bool) -> Self {
                 let step = if forward { 1 } else { Self::ALL.len() - 1 };
                 Self::ALL[(self as usize + step) % Self::ALL.len()]
             }
@@ -213,8 +213,8 @@ mod tests {
         let unknown = "ip".parse::<Dimension>().unwrap_err();
         let all = "project, token, address, page, type, referrer, country";
         assert_eq!(unknown, format!("unknown dimension `ip` ({all})"));
-        assert_eq!(WhoSpan::Hour.beside(true), WhoSpan::Minute);
-        assert_eq!(WhoSpan::Minute.beside(false), WhoSpan::Hour);
+        assert_eq!(WhoSpan::Hour.cycle(true), WhoSpan::Minute);
+        assert_eq!(WhoSpan::Minute.cycle(false), WhoSpan::Hour);
     }
 
     #[test]

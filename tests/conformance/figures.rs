@@ -151,7 +151,7 @@ mod sqlite {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_read_is_reported_and_the_rest_counts() {
+    async fn unreadable_figures_are_reported_and_the_rest_counts() {
         let (_dir, file) = file();
         let store = SqliteFigureStore::open(&file).unwrap();
         let now = hour();

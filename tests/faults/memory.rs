@@ -140,7 +140,7 @@ fn most_while(daemon: &Daemon, happens: impl FnOnce()) -> u64 {
 
 /// The queue holds waiting events, and the worker one batch, however long the outage lasts.
 #[test]
-fn what_waits_in_an_outage_of_clickhouse_stays_out_of_memory() {
+fn events_waiting_for_clickhouse_are_not_held_in_memory() {
     let events = number(EVENTS).unwrap_or(FEW);
     // The first batch is a large one.
     let settings = format!(

@@ -28,12 +28,12 @@ fn figure(daemon: &Daemon, name: &str) -> f64 {
 
 /// Reads the daemon's lines until one has this message.
 #[track_caller]
-fn told(stream: &mut Stream, message: &str) {
-    let says_it = |data: String| {
+fn wait_for(stream: &mut Stream, message: &str) {
+    let matches = |data: String| {
         let log: Value = serde_json::from_str(&data).unwrap();
         log["message"] == message
     };
-    while !says_it(stream.next_data().expect("the stream goes on")) {}
+    while !matches(stream.next_data().expect("the stream goes on")) {}
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_worker_suspended_past_its_lease_is_refused() {
             answers(&progress.kept, 50);
             eventually(DEADLINE, "the batch is taken over", || other.queue()["inFlight"] == 0);
             still.signal(Signal::CONT);
-            told(&mut lines, "Batch taken over by another worker");
+            wait_for(&mut lines, "Batch taken over by another worker");
         }
     });
     drained(&other);

@@ -123,10 +123,10 @@ async fn errors_name_the_field() {
         ("/session-end", json!({"projectId": "p"}), "sessionId: missing".into()),
         ("/session-end", json!({"projectId": "p", "sessionId": ""}), "sessionId: ".into()),
     ];
-    for (path, body, told) in cases {
+    for (path, body, expected) in cases {
         let answer = server.post(path, body.to_string()).await;
         assert_eq!(answer.status, 400, "{body} {answer:?}");
-        assert!(answer.error().starts_with(&told), "{body}: {}", answer.error());
+        assert!(answer.error().starts_with(&expected), "{body}: {}", answer.error());
     }
     for body in
         ["", "  ", "null", "[]", "7", "\"x\"", "{", "{}{}", "{\"a\":\"\\ud800\"}", "\u{feff}{}"]

@@ -101,7 +101,7 @@ async fn a_thousand_malformed_bodies_are_refused() {
 }
 
 #[tokio::test]
-async fn deep_and_odd_json_is_survived() {
+async fn deep_and_odd_json_is_handled() {
     let server = Server::start().await;
     let deep = |open: &str, close: &str, n: usize| format!("{}{}", open.repeat(n), close.repeat(n));
     let view = |field: &str, value: &str| {

@@ -158,7 +158,7 @@ fn a_query_reads_clickhouse() {
 /// The store itself ends a query, after its time limit or when it is stopped; until then, the
 /// number of running queries is limited.
 #[test]
-fn a_query_is_stopped_and_has_a_place_and_a_time() {
+fn queries_can_be_stopped_and_are_limited_in_number_and_time() {
     let daemon = Daemon::start();
     stored(&daemon, 1);
     let daemon = &daemon;

@@ -100,7 +100,7 @@ fn only_the_composition_root_names_adapters() {
 /// The package's own clippy.toml forbids the clock, the time zone, files and the environment; what
 /// could wait or do I/O is not among its dependencies.
 #[test]
-fn the_core_of_the_console_awaits_nothing() {
+fn the_core_of_the_console_never_awaits() {
     let manifest = fs::read_to_string(root().join("src/tui/core/Cargo.toml")).unwrap();
     for runtime in ["tokio", "futures", "rustix", "hyper"] {
         assert!(!manifest.contains(runtime), "{runtime}");

@@ -1,6 +1,8 @@
 //! Editing failed events: what is shown, and what is sent.
 
-use bklit_console_core::bulk::{BulkReport, Deed, End, Known, Preview, Progress, Sample, Which};
+use bklit_console_core::bulk::{
+    BulkReport, End, Known, Operation, Preview, Progress, Sample, Which,
+};
 use bklit_console_core::model::{Focus, ModelOptions, Screen};
 use bklit_console_core::msg::{Effect, Msg, Report};
 use bklit_console_core::requests::{Answer, KeptEdit, Request};
@@ -135,7 +137,7 @@ fn previewed(width: u16, height: u16) -> Console {
     let mut console = queue(width, height);
     console.keys(&format!("E{RULE}"));
     let plan = planned(console.code(KeyCode::Enter));
-    let Deed::Preview(rule) = &plan.deed else { panic!("{plan:?}") };
+    let Operation::Preview(rule) = &plan.operation else { panic!("{plan:?}") };
     let sample = |nth: usize, problem: Option<&str>| Sample {
         item: failed(nth),
         edited: rule.apply(&failed(nth).body).unwrap(),
@@ -162,7 +164,7 @@ fn a_rule_is_previewed_and_then_applied_after_a_question() {
     assert_says(&console, "Edit and retry 44 events? Type 44:");
     console.keys("44");
     let plan = planned(console.code(KeyCode::Enter));
-    assert_eq!(plan.deed, Deed::Edit(RULE.parse().unwrap()));
+    assert_eq!(plan.operation, Operation::Edit(RULE.parse().unwrap()));
     assert_eq!((plan.which, plan.total), (Which::With(String::new()), 65));
     assert_eq!(plan.known, Known { count: 44, is_exact: true });
     assert!(matches!(console.model.screen(), Screen::Queue(_)));
@@ -191,5 +193,5 @@ fn a_rule_can_be_changed_and_its_errors_are_explained() {
     let report = BulkReport { progress, end: Some(End::Previewed(preview)) };
     console.send(Msg::Report(Report::Bulk(report)));
     assert_says(&console, "the rule changes none of 65 events");
-    assert!(matches!(plan.deed, Deed::Preview(_)));
+    assert!(matches!(plan.operation, Operation::Preview(_)));
 }

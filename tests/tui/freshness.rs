@@ -86,9 +86,9 @@ fn without_published_figures_lines_count_after_a_moment() {
 fn refused_requests_are_seen_in_the_figures() {
     let mut console = Console::new(100, 30);
     for _ in 0..3 {
-        let mut told = gauges(20);
-        told.stages[Stage::Ingestion.index()].warnings = 4;
-        console.feed(vec![DebugMessage::Gauges(Arc::new(told))]);
+        let mut figures = gauges(20);
+        figures.stages[Stage::Ingestion.index()].warnings = 4;
+        console.feed(vec![DebugMessage::Gauges(Arc::new(figures))]);
         console.tick(1);
     }
     let screen = console.screen();

@@ -148,7 +148,7 @@ fn the_heat_map_is_legible_everywhere() {
         let buffer = page(theme, false).buffer();
         let reversed =
             buffer.content().iter().filter(|cell| cell.modifier.contains(Modifier::REVERSED));
-        assert!(reversed.count() > 8, "the time looked at is visible");
+        assert!(reversed.count() > 8, "the selected time is visible");
         let shades = ["▒", "▓", "█"]
             .map(|shade| buffer.content().iter().filter(|cell| cell.symbol() == shade).count());
         assert!(shades.iter().all(|&count| count > 0), "{shades:?}");

@@ -164,7 +164,7 @@ fn alerting(size: (u16, u16)) -> Console {
     console
 }
 
-fn amiss(console: &mut Console) {
+fn fail(console: &mut Console) {
     let mut figures = gauges(3);
     figures.store_health = Health::Failing;
     figures.queue = Some(QueueGauges { depth: 2_345, ..QueueGauges::default() });
@@ -176,7 +176,7 @@ fn alerts_stay_until_they_are_acknowledged() {
     for (width, height) in SIZES {
         let mut console = alerting((width, height));
         (0..4).for_each(|_| {
-            amiss(&mut console);
+            fail(&mut console);
             console.tick(1);
         });
         let effects = console.model.take_outbox();
@@ -195,9 +195,9 @@ fn alerts_stay_until_they_are_acknowledged() {
         console.tick(1);
     }
     let jobs = console.model.take_outbox();
-    let told: Vec<_> =
+    let alerts: Vec<_> =
         jobs.iter().filter(|effect| matches!(effect, Effect::Job(Job::Alert(..)))).collect();
-    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
     assert!(console.screen().contains("6 lines match"), "{}", console.screen());
     console.keys("a");
     assert!(!console.screen().contains("ALERT"));

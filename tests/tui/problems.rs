@@ -1,7 +1,7 @@
 //! The problems: similar warnings, errors and failed events in groups; and lines that outlive
 //! others.
 
-use bklit_console_core::bulk::{BulkReport, Deed, End, Progress, Which};
+use bklit_console_core::bulk::{BulkReport, End, Operation, Progress, Which};
 use bklit_console_core::model::panels::ProblemKey;
 use bklit_console_core::model::{Focus, ModelOptions, Screen};
 use bklit_console_core::msg::{Effect, Job, Msg, Report};
@@ -191,7 +191,7 @@ fn a_group_is_retried_after_a_question() {
     console.keys("retry");
     let plan = planned(console.code(KeyCode::Enter));
     let reason = "payload.url is not a URL: relative URL without a base";
-    assert_eq!((plan.deed, plan.which), (Deed::Retry, Which::Reason(reason.into())));
+    assert_eq!((plan.operation, plan.which), (Operation::Retry, Which::Reason(reason.into())));
     assert_eq!((plan.known.count, plan.total), (3, 47));
     console.keys("D");
     assert_says(&console, "is still in progress");
@@ -216,7 +216,7 @@ fn a_group_is_exported_its_failed_events_or_its_lines() {
     assert_says(&console, "Export at least 3 failed events to file:");
     assert_says(&console, "failed-20260131");
     let plan = planned(console.code(KeyCode::Enter));
-    assert!(matches!(plan.deed, Deed::Export(_)), "{plan:?}");
+    assert!(matches!(plan.operation, Operation::Export(_)), "{plan:?}");
     let progress = Progress { seen: 47, chosen: 3, done: 3, invalid: 0 };
     let report = BulkReport { progress, end: Some(End::Done(Some("x".into()))) };
     console.send(Msg::Report(Report::Bulk(report)));

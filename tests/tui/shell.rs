@@ -89,7 +89,7 @@ fn commands_are_completed_and_files_written() {
 }
 
 #[test]
-fn what_was_recorded_is_replayed() {
+fn a_recording_is_replayed() {
     let mut program = Program::start();
     let path = program.dir.path().join("session.jsonl");
     program.pty.send(&format!(":record {}\r", path.display()));

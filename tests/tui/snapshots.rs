@@ -110,7 +110,7 @@ fn many_errors_and_failures() {
         let lines = (0..4_000).map(|i| {
             let stage = if i % 3 == 0 { Stage::Worker } else { Stage::Clickhouse };
             let data = json!({ "error": "connection refused (os error 111)", "attempt": i });
-            log(600 + i, stage, Level::Error, "Store is away", &data)
+            log(600 + i, stage, Level::Error, "Store is unavailable", &data)
         });
         console.logs(lines.collect());
         let mut figures = gauges(3);
@@ -368,7 +368,7 @@ fn projects() {
 fn folded_repeats_and_letter_prompts() {
     let mut console = busy(80, 24);
     let line = |nth: usize| {
-        log(600 + nth, Stage::Worker, Level::Error, "Store is away", &json!({ "try": nth }))
+        log(600 + nth, Stage::Worker, Level::Error, "Store is unavailable", &json!({ "try": nth }))
     };
     console.logs((0..1_234).map(line).collect());
     console.keys("zma'");

@@ -40,7 +40,7 @@ fn problems(width: u16, height: u16) -> Console {
 }
 
 #[test]
-fn problems_have_no_empty_columns_beside_a_reason() {
+fn problems_have_no_empty_columns_next_to_a_reason() {
     let console = problems(80, 24);
     assert_says(&console, OTHER_PROJECT);
     assert!(!console.screen().contains("failed "), "nothing has failed:\n{}", console.screen());

@@ -87,7 +87,7 @@ fn at_all_sizes(name: &str, console: impl Fn(u16, u16) -> Console) {
 
 #[test]
 fn an_unknown_event() {
-    let gaps = vec!["only the newest 10,000 waiting events were looked at".to_owned()];
+    let gaps = vec!["only the newest 10,000 waiting events were searched".to_owned()];
     let nowhere = EventTrace { gaps, ..EventTrace::default() };
     at_all_sizes("trace_unknown", |width, height| traced(width, height, Ok(nowhere.clone())));
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bklit_console_core::bulk::{BulkReport, Deed, End, Known, Plan, Progress, Which};
+use bklit_console_core::bulk::{BulkReport, End, Known, Operation, Plan, Progress, Which};
 use bklit_console_core::model::{Focus, ModelOptions, Screen};
 use bklit_console_core::msg::{Effect, Msg, Report};
 use bklit_console_core::requests::{Answer, QueueSnapshot, Request};
@@ -188,7 +188,10 @@ fn a_read_only_console() {
     // Actions that change nothing keep working.
     console.keys("X");
     let exported = console.code(KeyCode::Enter);
-    assert_eq!(planned(exported).deed, Deed::Export("failed-20260131-120106.jsonl".into()));
+    assert_eq!(
+        planned(exported).operation,
+        Operation::Export("failed-20260131-120106.jsonl".into())
+    );
 }
 
 #[test]
@@ -211,7 +214,7 @@ fn deleting_asks_for_the_number() {
         console.keys(answer);
         let plan = planned(console.code(KeyCode::Enter));
         let known = Known { count: 65, is_exact: true };
-        assert_eq!((plan.deed, plan.which), (Deed::Delete, Which::With(String::new())));
+        assert_eq!((plan.operation, plan.which), (Operation::Delete, Which::With(String::new())));
         assert_eq!((plan.known, plan.total, plan.until), (known, 65, Some(ago(500))));
         // One change at a time.
         for keys in ["r", "R", "d"] {
@@ -271,7 +274,7 @@ fn one_event_is_retried_at_once_and_all_after_a_question() {
     assert_eq!(console.code(KeyCode::Enter), None, "that word is for deleting");
     console.ctrl('u');
     console.keys("65");
-    assert_eq!(planned(console.code(KeyCode::Enter)).deed, Deed::Retry);
+    assert_eq!(planned(console.code(KeyCode::Enter)).operation, Operation::Retry);
 }
 
 #[test]
@@ -404,7 +407,7 @@ fn exports_into_a_new_file() {
     console.ctrl('u');
     console.keys("/tmp/x");
     let plan = planned(console.code(KeyCode::Enter));
-    assert_eq!((plan.deed, plan.known.count), (Deed::Export("/tmp/x".into()), 65));
+    assert_eq!((plan.operation, plan.known.count), (Operation::Export("/tmp/x".into()), 65));
     console.send(ended(0, End::Failed("/tmp/x already exists".into())));
     assert!(console.screen().contains("/tmp/x already exists"), "{}", console.screen());
     console.keys("2");

@@ -124,7 +124,7 @@ fn run(daemon: &Daemon, arguments: &[&str]) -> Said {
 }
 
 /// The next line with this message.
-fn told(mut next: impl FnMut() -> Option<String>, message: &str) -> Value {
+fn line_with(mut next: impl FnMut() -> Option<String>, message: &str) -> Value {
     loop {
         let line: Value = serde_json::from_str(&next().unwrap()).unwrap();
         if line["message"] == message {
@@ -230,7 +230,7 @@ fn a_retry_is_written_once_and_each_event_is_logged() {
     for _ in 0..3 {
         assert_eq!(bench.daemon.post("/track", &body).status, 200);
     }
-    let line = told(|| stream.next_data(), "Event matched between systems");
+    let line = line_with(|| stream.next_data(), "Event matched between systems");
     assert_eq!((&line["eventId"], &line["stage"]), (&json!("evt_mine"), &json!("clickhouse")));
     bench.matched(1);
     let direct = bench.daemon.scalar("SELECT count() FROM page_view_event_baseline");
@@ -277,7 +277,7 @@ fn a_live_mismatch_is_reported() {
     let turned = bench.daemon.track("https://a.example/turned");
     bench.daemon.track("https://a.example/fine");
     let message = "Event does not match between systems";
-    let lines = [(); 2].map(|()| told(|| stream.next_data(), message));
+    let lines = [(); 2].map(|()| line_with(|| stream.next_data(), message));
     let of = |id: &str| lines.iter().find(|line| line["eventId"] == json!(id)).unwrap();
     assert_eq!(of(&lost)["level"], "error");
     assert_eq!(of(&lost)["data"]["problem"], "missing in the queue path");

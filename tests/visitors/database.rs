@@ -54,9 +54,9 @@ fn a_changed_file_is_read_once_it_is_complete() {
     assert!(matches!(database.check(&mut seen), Check::Loaded(_)));
     assert_eq!(country(&database).as_deref(), Some("SE"));
 
-    let beside = dir.path().join("new.mmdb");
-    fs::write(&beside, mmdb::everywhere("DK", NOW)).unwrap();
-    fs::rename(&beside, &path).unwrap();
+    let new = dir.path().join("new.mmdb");
+    fs::write(&new, mmdb::everywhere("DK", NOW)).unwrap();
+    fs::rename(&new, &path).unwrap();
     assert!(matches!(database.check(&mut seen), Check::Same));
     assert!(matches!(database.check(&mut seen), Check::Loaded(_)));
     assert_eq!(country(&database).as_deref(), Some("DK"));

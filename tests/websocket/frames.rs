@@ -86,7 +86,7 @@ async fn plain_http_requests_are_explained() {
 }
 
 #[tokio::test]
-async fn what_arrived_before_an_abrupt_end_counts() {
+async fn frames_received_before_an_abrupt_end_count() {
     const EVENTS: usize = 50;
     let server = Server::start().await;
     let mut socket = server.browser().await;

@@ -133,7 +133,7 @@ async fn a_session_ends_at_the_last_sign_of_life() {
 }
 
 #[tokio::test]
-async fn a_full_server_has_places_for_browsers_that_authenticate() {
+async fn a_full_server_makes_room_for_browsers_that_authenticate() {
     let server = Server::start_with(|s| s.max_connections = 2).await;
     let mut known = server.browser().await;
     let mut silent = server.connect(BROWSER).await;

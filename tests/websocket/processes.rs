@@ -59,7 +59,7 @@ async fn a_visit_goes_into_the_store_and_to_dashboards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_outlives_a_kill() {
+async fn acknowledged_events_survive_a_kill() {
     let mut daemon = Daemon::start();
     let mut visitor = browser(&daemon, &daemon.token()).await;
     let mut ids = Vec::new();

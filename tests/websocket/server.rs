@@ -1,4 +1,4 @@
-//! A WebSocket server on a free port beside an HTTP server, and clients of both kinds.
+//! A WebSocket server on a free port next to an HTTP server, and clients of both kinds.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -56,15 +56,15 @@ impl Server {
         tls: Option<Arc<ServerTls>>,
         change: impl FnOnce(&mut WebSocketSettings),
     ) -> Self {
-        Self::beside(Http::start().await, tls, change).await
+        Self::next_to(Http::start().await, tls, change).await
     }
 
     /// Next to this HTTP server.
     pub async fn over(http: Http, change: impl FnOnce(&mut WebSocketSettings)) -> Self {
-        Self::beside(http, None, change).await
+        Self::next_to(http, None, change).await
     }
 
-    async fn beside(
+    async fn next_to(
         http: Http,
         tls: Option<Arc<ServerTls>>,
         change: impl FnOnce(&mut WebSocketSettings),

@@ -113,7 +113,7 @@ async fn only_the_first_view_of_a_session_says_it_is_new() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_stored_is_not_published() {
+async fn events_that_are_not_stored_are_not_published() {
     let (mut bench, context) = Bench::new();
     let mut stream = bench.live.subscribe();
     bench.store.refused.lock().unwrap().insert("evt_00001".to_owned());

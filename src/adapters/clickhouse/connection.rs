@@ -307,7 +307,7 @@ impl Connection {
     }
 }
 
-/// The address that tells whether the server responds.
+/// The address whose response says whether the server works.
 fn ping_address(url: &Url) -> String {
     let mut ping = url.clone();
     ping.set_path(&format!("{}/ping", url.path().trim_end_matches('/')));

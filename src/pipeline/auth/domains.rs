@@ -155,7 +155,7 @@ pub fn warnings(domains: &[String]) -> Vec<String> {
             Some(format!("the domain `{entry}` never matches: {problem}"))
         }
         Some(Pattern { host, .. }) if is_public_suffix(&host) => Some(format!(
-            "the domain `{entry}` allows the sites of strangers: anybody can register names below \
+            "the domain `{entry}` allows the sites of strangers: anyone can register names below \
              `{host}`"
         )),
         Some(_) => None,

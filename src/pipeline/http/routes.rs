@@ -27,7 +27,7 @@ use crate::server::access::{authorize, authorize_change, query};
 /// Who may call a route. Checked before the route's handler runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody.
+    /// Anyone.
     Everybody,
     /// An ingest token of the event's project, from a domain that the token allows. A session may
     /// be ended without one.

@@ -60,12 +60,12 @@ impl HttpSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Playground {
-    /// Nobody.
+    /// No one.
     #[default]
     Off,
     /// Browsers on this machine; the server must listen on loopback only.
     Local,
-    /// Everybody.
+    /// Anyone.
     Public,
 }
 

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_known_stays_while_it_cannot_be_read() {
+    async fn the_last_known_state_is_kept_while_it_cannot_be_read() {
         let store = Arc::new(Scripted::default());
         let known = Mutex::default();
         let state =

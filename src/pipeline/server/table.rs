@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_has_a_share_of_the_places() {
+    async fn an_address_gets_only_its_share_of_the_slots() {
         let counted = RefCell::default();
         let mut table = table(PLACES, &counted);
         // The host part of an IPv6 address does not make it another one.

@@ -13,7 +13,7 @@ use bklit_wire::time::UtcMillis;
 
 /// What to do with failed events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum Operation {
     /// Put them back into the queue.
     Retry,
     /// Delete them permanently.
@@ -26,7 +26,7 @@ pub enum Deed {
     Edit(EditRule),
 }
 
-impl Deed {
+impl Operation {
     /// Its name, which can also be typed to confirm it.
     pub fn verb(&self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl Deed {
             Self::Retry => "put back into the queue",
             Self::Delete => "deleted",
             Self::Export(_) => "written",
-            Self::Preview(_) => "looked at",
+            Self::Preview(_) => "checked",
             Self::Edit(_) => "edited and put back into the queue",
         }
     }
@@ -164,7 +164,7 @@ pub struct Known {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// What to do.
-    pub deed: Deed,
+    pub operation: Operation,
     /// Which events to change.
     pub which: Which,
     /// The number of these events.
@@ -186,7 +186,7 @@ impl Plan {
 /// The progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Failed events looked at.
+    /// Failed events checked.
     pub seen: u64,
     /// Those of the plan among them.
     pub chosen: u64,
@@ -221,7 +221,7 @@ pub struct Sample {
 /// Why it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// All events were looked at. With the file of an export, or the one with the originals of edited
+    /// All events were checked. With the file of an export, or the one with the originals of edited
     /// events.
     Done(Option<String>),
     /// The rule was tried.

@@ -111,8 +111,8 @@ impl Recorder {
                     format!("; {} messages are missing", bklit_console_core::format::count(lost))
                 }
             };
-            let told = format!("recorded {bytes} to {}{missing}", self.path);
-            let _ = reports.blocking_send(Report::RecordEnded(told));
+            let text = format!("recorded {bytes} to {}{missing}", self.path);
+            let _ = reports.blocking_send(Report::RecordEnded(text));
         };
         // If no thread can be started, `self` is dropped here, which ends the recording as well.
         let _ = std::thread::Builder::new().name("record end".into()).spawn(work);

@@ -39,7 +39,7 @@ impl Topology for Sentinels {
         match fault {
             Fault::RedisKilled | Fault::ReplicaKilled => self.servers[hit].kill9(),
             Fault::RedisHangs | Fault::ReplicaHangs => self.servers[hit].freeze(),
-            _ => eventually(DEADLINE, "a fail-over begins", || {
+            _ => eventually(DEADLINE, "a failover begins", || {
                 self.fail_over() || self.primary() != primary
             }),
         }

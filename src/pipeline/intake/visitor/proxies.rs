@@ -18,7 +18,7 @@ use super::address;
 use super::forwarded;
 use super::networks::{Networks, is_internal};
 
-/// The most hops of a list that are looked at, from the last one.
+/// The most hops of a list that are checked, from the last one.
 const MAX_HOPS: usize = 32;
 
 /// A header in which proxies pass on the address of their client.

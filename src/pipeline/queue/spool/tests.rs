@@ -419,7 +419,7 @@ fn a_background_task_that_ends_is_reported() {
 }
 
 #[test]
-fn what_is_not_an_event_is_rejected_and_holds_up_nothing() {
+fn invalid_events_are_rejected_without_blocking_others() {
     let (_runtime, handle) = idle_runtime();
     let test = move || {
         let (queue, spool) = (Arc::new(Fake::default()), Arc::new(Fake::default()));

@@ -153,7 +153,7 @@ impl Layout {
         let (status, bulk) = (rows(1), rows(bulk_rows));
         let (alerts, hints) = (rows(alert_rows), rows(hint_rows));
         let figures = Rect { height: rule.y - border.y, ..border };
-        let table_and_queue = table.map(|table| beside(table, area.width));
+        let table_and_queue = table.map(|table| side_by_side(table, area.width));
         let mut layout = Self {
             header,
             figures,
@@ -240,7 +240,7 @@ fn within(area: Rect) -> Rect {
 }
 
 /// The table, and the queue's block next to it if the screen is wide enough.
-fn beside(table: Rect, width: u16) -> (Rect, Option<Rect>) {
+fn side_by_side(table: Rect, width: u16) -> (Rect, Option<Rect>) {
     if width < QUEUE_MIN_WIDTH {
         return (table, None);
     }

@@ -146,7 +146,7 @@ fn contrast_is_that_of_the_standard() {
 }
 
 #[test]
-fn all_text_can_be_read() {
+fn all_text_is_legible() {
     let on = [
         (Scheme::Dark, vec![(0, 0, 0), (0x1e, 0x1e, 0x1e)]),
         (Scheme::Light, vec![(255, 255, 255)]),

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_inserted_whole_or_not_at_all() {
+    fn text_is_inserted_whole_or_not_at_all() {
         let mut input = Input::new("aé\u{301}d".to_owned()).with_cursor(3);
         assert_eq!(insert(&mut input, "\n\u{200b}", 6), Ok(()));
         assert_eq!((input.value(), input.cursor()), ("aé\u{301}\n\u{200b}d", 5));

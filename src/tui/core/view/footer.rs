@@ -7,7 +7,7 @@ use ratatui::style::Modifier;
 
 use super::draw::{clear, put, put_message, put_right, put_segments, segments_width, styled};
 use super::{MAX_QUERY, alerts, bulk, palette, prompt, screens};
-use crate::bulk::Deed;
+use crate::bulk::Operation;
 use crate::format;
 use crate::keymap;
 use crate::keymap::{Action, Binding, Context};
@@ -152,8 +152,8 @@ fn answer(asked: &PromptPurpose) -> &'static str {
         PromptPurpose::QueueFilter { .. } | PromptPurpose::HelpFilter { .. } => "apply",
         PromptPurpose::Rule(..) => "preview",
         PromptPurpose::Export(_) => "export",
-        PromptPurpose::Delete(_) => Deed::Delete.verb(),
-        PromptPurpose::Confirm(plan) => plan.deed.verb(),
+        PromptPurpose::Delete(_) => Operation::Delete.verb(),
+        PromptPurpose::Confirm(plan) => plan.operation.verb(),
     }
 }
 

@@ -67,8 +67,8 @@ fn right(model: &Model, room: usize) -> Vec<Segment> {
     let whole = text::width(&short_source(model)) + 3;
     let source = whole.min(MIN_SOURCE + 3);
     let (long, short) = (format!("{rate} accepted  "), format!("{rate}  "));
-    for (rate, beside) in [(&long, whole), (&short, whole), (&short, source), (&short, 0)] {
-        if text::width(rate) + segments_width(&state) + beside <= room {
+    for (rate, reserved) in [(&long, whole), (&short, whole), (&short, source), (&short, 0)] {
+        if text::width(rate) + segments_width(&state) + reserved <= room {
             return [vec![styled(rate.as_str(), theme.plain())], state].concat();
         }
     }

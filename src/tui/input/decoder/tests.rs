@@ -147,7 +147,7 @@ fn an_x10_report_types_nothing() {
 }
 
 #[test]
-fn a_pasted_text_is_text_and_bounded() {
+fn pasted_text_is_literal_and_bounded() {
     let typed = decode(&[b"\x1b[200~q\x1b[A\nx\x1b[20", b"1~q"]);
     let expected =
         [Typed::Paste("q\x1b[A\nx".into()), Typed::Key(KeyEvent::from(KeyCode::Char('q')))];

@@ -25,11 +25,11 @@ impl Handler for WhoScreen {
     fn act(model: &mut Model, action: Action, _nth: usize) -> Outcome {
         let query = model.panels.who.query();
         let changed = match action {
-            Action::NextList => WhoQuery { by: query.by.beside(true), ..query },
-            Action::PreviousList => WhoQuery { by: query.by.beside(false), ..query },
-            Action::ZoomIn => WhoQuery { span: query.span.beside(false), ..query },
-            Action::ZoomOut => WhoQuery { span: query.span.beside(true), ..query },
-            Action::SortGroups => WhoQuery { sort: query.sort.beside(true), ..query },
+            Action::NextList => WhoQuery { by: query.by.cycle(true), ..query },
+            Action::PreviousList => WhoQuery { by: query.by.cycle(false), ..query },
+            Action::ZoomIn => WhoQuery { span: query.span.cycle(false), ..query },
+            Action::ZoomOut => WhoQuery { span: query.span.cycle(true), ..query },
+            Action::SortGroups => WhoQuery { sort: query.sort.cycle(true), ..query },
             Action::OpenRow => {
                 open_row(model);
                 return Outcome::Done(None);

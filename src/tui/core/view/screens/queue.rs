@@ -102,7 +102,7 @@ fn nothing(model: &Model) -> String {
                 format!("None of the newest so far; looking through {} more…", format::count(older))
             }
             older => format!(
-                "None of the {} newest; `bklit-tui queue list --reason` looks at the {} older too.",
+                "None of the newest {}; `bklit-tui queue list --reason` also searches the {} older ones.",
                 format::count(panel.all().len() as u64),
                 format::count(older)
             ),
