@@ -193,7 +193,7 @@ fn failed_events_further_back_are_looked_for() {
     console.code(KeyCode::Esc);
     console.keys("/no such reason");
     console.code(KeyCode::Enter);
-    assert!(console.screen().contains("looking through 235 more"), "{}", console.screen());
+    assert!(console.screen().contains("searching 235 more"), "{}", console.screen());
     let asked = (0..20).find_map(|_| {
         console.tick(1).filter(|effect| matches!(effect, Effect::Ask(Request::Queue { .. })))
     });

@@ -101,7 +101,7 @@ fn a_recording_is_replayed() {
     program.pty.wait_for_text("recorded");
     program.pty.send("qq");
     program.assert_quit();
-    let text = file(&path, |text| text.contains("ended by hand"));
+    let text = file(&path, |text| text.contains("\"end\":\"stopped\""));
     assert!(text.starts_with("{\"recording\":1,"), "{text}");
     std::fs::write(&path, format!("{text}this is no line\n{{\"cut")).unwrap();
     let (mut replay, _dir) = console(&["replay", path.to_str().unwrap(), "--speed", "max"]);

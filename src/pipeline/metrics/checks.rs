@@ -103,7 +103,7 @@ mod tests {
         let refresh = || check.refresh(Duration::from_secs(1));
         let began = Instant::now();
         refresh().await;
-        assert_eq!(began.elapsed(), Duration::ZERO, "nobody checks");
+        assert_eq!(began.elapsed(), Duration::ZERO, "there is no checker");
 
         let checking = check.begin();
         let checks = AtomicUsize::new(0);

@@ -52,8 +52,8 @@ pub(super) async fn publish_timeouts(context: &WorkerContext, sessions: Vec<Sess
     publish_all(context, sessions, live, |_, _, _| {}, "Ends of idle sessions not published").await;
 }
 
-/// Publishes what `live` makes of each item, in order, and calls `log` for each that was published,
-/// with the number of subscribers and how long it took. Reports `failure` once.
+/// Publishes what `live` returns for each item, in order, and calls `log` for each that was
+/// published, with the number of subscribers and how long it took. Reports `failure` once.
 async fn publish_all<T>(
     context: &WorkerContext,
     items: Vec<T>,

@@ -207,7 +207,7 @@ pub struct Preview {
     pub samples: Vec<Sample>,
 }
 
-/// An event, and what a rule makes of it.
+/// An event, and the result of applying the rule to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// The event.

@@ -103,7 +103,7 @@ impl Recorder {
     /// Ends the recording once everything is written, and reports it; a slow disk may take a while.
     pub(super) fn end(mut self, reports: tokio::sync::mpsc::Sender<Report>) {
         let work = move || {
-            self.close("ended by hand");
+            self.close("stopped");
             let bytes = bklit_console_core::format::bytes(self.shared.bytes.load(Relaxed));
             let missing = match self.lost {
                 0 => String::new(),
@@ -281,7 +281,7 @@ mod tests {
     fn read_to_its_end(mut pipe: File) -> std::thread::JoinHandle<u64> {
         std::thread::spawn(move || {
             let (mut text, mut piece) = (Vec::new(), vec![0; 65_536]);
-            while !String::from_utf8_lossy(&text).ends_with("\"ended by hand\"}\n") {
+            while !String::from_utf8_lossy(&text).ends_with("\"stopped\"}\n") {
                 let read = pipe.read(&mut piece).unwrap();
                 text.extend_from_slice(&piece[..read]);
             }
@@ -304,7 +304,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1));
         }
         let lost = lost(&recorder);
-        recorder.close("ended by hand");
+        recorder.close("stopped");
         assert_eq!(reader.join().unwrap(), lost);
     }
 
@@ -313,7 +313,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (pipe, mut recorder) = stuck(dir.path());
         let (reader, lost) = (read_to_its_end(pipe), lost(&recorder));
-        recorder.close("ended by hand");
+        recorder.close("stopped");
         assert_eq!(reader.join().unwrap(), lost);
     }
 }

@@ -99,7 +99,7 @@ pub enum RedisFailure {
         "Redis at {0} belongs to a cluster: write redis+cluster:// instead of redis:// in redis_url"
     )]
     IsCluster(String),
-    /// The server belongs to no cluster, but the URL says so.
+    /// The server does not belong to a cluster, but the URL says so.
     #[error(
         "Redis at {0} does not belong to a cluster: write redis:// instead of redis+cluster:// in \
          redis_url"

@@ -194,7 +194,7 @@ fn the_pipeline_stalls_while_the_queue_is_lost_and_events_are_spooled() {
     let lost =
         Gauges { queue: queue(0), queue_health: health, failures: vec![failure], ..process() };
     watch(&mut figures, 1010..1025, false, &lost);
-    assert_eq!(figures.summary().stalled, None, "nobody waits");
+    assert_eq!(figures.summary().stalled, None, "no event is waiting");
     watch(&mut figures, 1025..1051, false, &Gauges { queue: queue(9), ..lost });
     assert_eq!(figures.summary().stalled, Some(30));
 }

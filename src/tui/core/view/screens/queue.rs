@@ -99,7 +99,7 @@ fn nothing(model: &Model) -> String {
         (None, Some(_)) if !panel.filter().is_empty() => match panel.unknown() {
             0 => "No failed event matches.".to_owned(),
             older if panel.all().len() < MAX_FAILED => {
-                format!("None of the newest so far; looking through {} more…", format::count(older))
+                format!("None of the newest so far; searching {} more…", format::count(older))
             }
             older => format!(
                 "None of the newest {}; `bklit-tui queue list --reason` also searches the {} older ones.",
