@@ -181,9 +181,9 @@ async fn failed(
     loop {
         let page = queue.failed(after.as_deref(), MAX_PAGE).await?;
         searched += page.items.len();
-        let is_it = |item: &FailedView| item.event.event_id.as_deref() == Some(id);
+        let matches = |item: &FailedView| item.event.event_id.as_deref() == Some(id);
         let mut items = page.items.into_iter().map(FailedView::from);
-        if let Some(FailedView { id, reason, failed_at: since, .. }) = items.find(is_it) {
+        if let Some(FailedView { id, reason, failed_at: since, .. }) = items.find(matches) {
             found.push(QueuedPlace::Failed { id, reason, since });
             return Ok(());
         }

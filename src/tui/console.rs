@@ -72,7 +72,7 @@ impl Console {
         backend: Option<Arc<dyn Backend>>,
     ) -> io::Result<Self> {
         let size = terminal::size();
-        let (filters, trouble) = filters(&options);
+        let (filters, problem) = filters(&options);
         let mut model = Model::new(model_options(&options, filters, size));
         let mut jobs = Jobs::new(JobOptions {
             alert_command: options.alerts.command,
@@ -92,7 +92,7 @@ impl Console {
         };
         update::update(&mut model, Msg::Tick(UtcMillis::now()));
         let layout = remembers.then(|| restore_layout(&mut model, &dir, is_replay)).flatten();
-        let notices = layout.into_iter().chain(trouble).map(Report::Notice);
+        let notices = layout.into_iter().chain(problem).map(Report::Notice);
         for report in notices.chain(began) {
             update::update(&mut model, Msg::Report(report));
         }

@@ -205,7 +205,7 @@ impl Session {
             while let Some(next) = scanner.skip(&run, place)
                 && let Some((start, line)) = run.get(next)
             {
-                if scanner.matches(run.text(), start, line) && self.is_its(line) {
+                if scanner.matches(run.text(), start, line) && self.belongs(line) {
                     found.push((run.number(next), line));
                 }
                 place = next + 1;
@@ -220,7 +220,7 @@ impl Session {
         true
     }
 
-    fn is_its(&self, line: LineRef<'_>) -> bool {
+    fn belongs(&self, line: LineRef<'_>) -> bool {
         let is_project = |wanted: &str| line.project_id() == Some(wanted);
         self.project.as_deref().is_none_or(is_project)
             && detail_text(line, SESSION).is_some_and(|session| session == self.id)
@@ -234,7 +234,7 @@ impl Session {
         let gaps = answer.map(|found| {
             for log in &found.lines {
                 let line = OwnedLine::of(log);
-                if self.is_its(line.as_ref()) && !self.has_line(line.as_ref()) {
+                if self.belongs(line.as_ref()) && !self.has_line(line.as_ref()) {
                     let number = self.next_number();
                     self.add_line(number, line.as_ref());
                 }

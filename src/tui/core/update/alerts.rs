@@ -15,7 +15,7 @@ use bklit_wire::time::UtcMillis;
 pub(super) fn tick(model: &mut Model, now: UtcMillis) {
     model.now = now;
     model.dirty |= model.figures.tick(now.epoch_seconds());
-    if model.is_blind() {
+    if model.has_no_current_data() {
         // Nothing ends or begins while nothing is known.
         return;
     }
@@ -56,7 +56,7 @@ fn reading(model: &Model) -> Reading {
             key.level() == Level::Warn && key.stage() == Some(Stage::Ingestion)
         }),
         errors: mostly(model, |key| key.level() == Level::Error),
-        no_worker: summary.no_worker.filter(|_| !model.is_blind()),
+        no_worker: summary.no_worker.filter(|_| !model.has_no_current_data()),
     }
 }
 

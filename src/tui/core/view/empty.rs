@@ -69,7 +69,7 @@ fn texts(model: &Model, pane: &Pane) -> Vec<String> {
         ];
     }
     if let Link::Down(reason) = &model.link
-        && model.is_blind()
+        && model.has_no_current_data()
     {
         let since = model.time_of_day(model.cut.unwrap_or(model.now));
         let source = text::safe(&model.options.source);

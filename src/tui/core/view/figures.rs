@@ -81,7 +81,7 @@ fn covered(model: &Model) -> String {
 
 /// For how long nothing was stored, if that is too long.
 pub(super) fn stalled(model: &Model) -> Option<Segment> {
-    let seconds = model.figures.summary().stalled.filter(|_| !model.is_blind())?;
+    let seconds = model.figures.summary().stalled.filter(|_| !model.has_no_current_data())?;
     let says = format!("nothing stored for {}", format::micros(seconds as f64 * 1e6));
     Some(styled(says, model.options.theme.state(State::Critical)))
 }
@@ -141,7 +141,7 @@ fn labels(model: &Model, buf: &mut Buffer, layout: &Layout, table: Rect) {
 
 /// An unknown rate is shown as `–`, not as zero.
 fn rate_of(model: &Model, figures: &StageFigures) -> String {
-    if model.is_blind() { "–".to_owned() } else { format::rate(figures.rate) }
+    if model.has_no_current_data() { "–".to_owned() } else { format::rate(figures.rate) }
 }
 
 /// The columns of warnings.

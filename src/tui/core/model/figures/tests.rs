@@ -134,7 +134,7 @@ fn after_a_minute_of_silence_health_is_unknown() {
     assert_eq!(*figures.summary(), Summary::default());
     assert!(!figures.tick(1101), "nothing new to show");
     figures.tick(5);
-    assert_eq!(*figures.summary(), Summary::default(), "a clock set back is no trouble");
+    assert_eq!(*figures.summary(), Summary::default(), "a clock set back is not a stall");
 }
 
 #[test]

@@ -131,12 +131,12 @@ pub(in crate::view) fn shown_by(model: &Model, pane: &Pane) -> Vec<String> {
         None => {}
     }
     // A group is of one level.
-    let is_said = |condition| {
+    let is_named = |condition| {
         let of_group = matches!(condition, Condition::Group | Condition::Level);
         of_group && matches!(pane.visit(), Some(Visit::Group))
     };
     let conditions = Condition::ALL.into_iter();
-    let conditions = conditions.filter(|&condition| filter.has(condition) && !is_said(condition));
+    let conditions = conditions.filter(|&condition| filter.has(condition) && !is_named(condition));
     phrases.extend(conditions.map(|condition| phrase(model, filter, condition)));
     if pane.folds() {
         phrases.push("repeats folded".to_owned());

@@ -46,8 +46,8 @@ impl Draw for QueueScreen {
         let queue = &model.panels().queue;
         let works = match binding.action {
             Action::RetryAll | Action::EditMany | Action::DeleteAll => {
-                let is_there = queue.selected_item().is_some() || queue.marks().count() > 0;
-                !model.options.read_only && is_there
+                let has_selection = queue.selected_item().is_some() || queue.marks().count() > 0;
+                !model.options.read_only && has_selection
             }
             Action::RetryOne | Action::EditOne | Action::DeleteOne => {
                 !model.options.read_only && queue.selected_item().is_some()
