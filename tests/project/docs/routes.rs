@@ -145,11 +145,11 @@ fn limits_match_the_program() {
     says("other texts", MAX_TEXT);
     says("events of a batch", MAX_PUSHED);
     says("per retry or delete request", MAX_PAGE);
-    let prose = text.replace(',', "");
+    let prose = text.replace(',', "").replace('\n', " ");
     for limit in [
         format!("1 to {MAX_EVENT_ID} printable"),
         format!("last {MINUTES} minutes"),
-        format!("up to {MOST_BATCHES}\n"),
+        format!("up to {MOST_BATCHES} `batches`"),
         format!("up to {MOST_MEMBERS} events"),
     ] {
         assert!(prose.contains(&limit), "{limit}");

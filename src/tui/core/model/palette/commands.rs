@@ -92,7 +92,7 @@ pub const COMMANDS: &[Spec] = &[
     spec("project", "ID|all", Argument::Project, "Show only this project"),
     spec("process", "NAME|all", Argument::Process, "Show only lines of this process"),
     spec("export", "FILE", Argument::File, "Write what this pane shows, or the result of sql: FILE.jsonl or FILE.csv; export! overwrites an existing file"),
-    spec("record", "FILE|off", Argument::FileOrOff, "Record everything received to a file, for bklit-tui replay; record! overwrites an existing file"),
+    spec("record", "FILE|off", Argument::FileOrOff, "Record everything to a file, for bklit-tui replay; record! overwrites an existing file"),
     spec("notify", "QUERY|off N", Argument::Notify, "Raise an alert on each line that matches the query, up to 8 queries; without one, list them; off all removes all"),
     spec("trace", "ID", Argument::EventId, "Trace an event by its id, even one no longer in the log: its earlier lines, and where it is now"),
     spec("session", "ID", Argument::SessionId, "Show all events of a visitor's session by its id, including refused ones"),

@@ -44,7 +44,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(1), ..inner };
     if rows.is_empty() && !inner.is_empty() {
         let text = match panel.list {
-            HistoryList::Slowest => "The log has no timed step of this time.",
+            HistoryList::Slowest => "No timed step in the log.",
             HistoryList::Failures => "The log has no warning or error of this time.",
             HistoryList::Projects => "No events at this time, or none known by project.",
         };
