@@ -63,7 +63,7 @@ async fn writing_needs_a_token_of_the_project() {
     ] {
         for path in ["/track", "/session-end"] {
             let answer = server.send(post(path, &[("Authorization", header)], VIEW)).await;
-            let expected = "send the header `Authorization: Bearer bk_live_…`";
+            let expected = "send `Authorization: Bearer bk_live_…`";
             assert_refused(&answer, 401, expected);
         }
         let read = server.get("/api/queue", &[("Authorization", header)]).await;
