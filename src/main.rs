@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-// The worker takes a fifth less processor time with it than with glibc's; see bench/NOTES.md.
+// The worker uses a fifth less CPU time with it than with glibc's allocator; see bench/NOTES.md.
 #[cfg(unix)]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

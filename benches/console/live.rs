@@ -13,9 +13,9 @@ use crate::support::{DEADLINE, eventually};
 const SIZE: (u16, u16) = (80, 24);
 /// Lines per second of the flood.
 const FLOOD: u64 = 50_000;
-/// Milliseconds between an effect and the next key, as of a fast typist.
+/// Milliseconds between an effect and the next key, as with a fast typist.
 const PAUSES: (u64, u64) = (50, 150);
-/// How long no key is pressed first, to count only the bytes of frames.
+/// How long to wait before the first key, to count only the bytes of frames.
 const WATCH: Duration = Duration::from_secs(5);
 const IDLE_SECONDS: u64 = 20;
 /// The kernel's ticks of CPU time per second.

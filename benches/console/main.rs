@@ -45,7 +45,7 @@ struct Options {
     bench: bool,
 }
 
-/// A line as of a real pipeline.
+/// A line like that of a real pipeline.
 fn line(nth: usize) -> DebugLog {
     let stage = Stage::ALL[nth % 6];
     let (message, data): (_, Value) = match stage {

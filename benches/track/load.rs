@@ -25,7 +25,7 @@ pub struct Load {
     pub token: String,
     /// Events of a request: one to `/track`, more to `/batch`.
     pub events: usize,
-    /// Requests per second; as many as possible without.
+    /// Requests per second; `None` for as many as possible.
     pub rate: Option<f64>,
 }
 
@@ -132,8 +132,8 @@ struct Pace {
 }
 
 impl Pace {
-    /// Waits until the next request is due; returns since when it is. A request that is late because
-    /// the one before took too long has waited since then.
+    /// Waits until the next request is due; returns since when it has been due. A request that is
+    /// late because the previous one took too long has been waiting since then.
     async fn wait(&mut self) -> Instant {
         let due = self.next;
         self.next += self.every;

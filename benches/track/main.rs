@@ -137,7 +137,7 @@ impl Target {
         }
     }
 
-    /// What each event took of Redis and the network since the previous run.
+    /// The cost of each event in Redis and the network since the previous run.
     fn bytes(&self, accepted: u64, network: f64) -> Option<Bytes> {
         let redis = self.redis.as_ref()?;
         let memory = redis.cli(&["MEMORY", "USAGE", "analytics:queue", "SAMPLES", "0"]);

@@ -30,7 +30,7 @@ use support::servers::{ClickHouse, Kind, RedisServer};
 
 const DEADLINE: Duration = Duration::from_secs(600);
 const TABLE: &str = "analytics.page_view_event";
-/// The interval at which the queue is looked at.
+/// The interval at which the queue is polled.
 const POLL: Duration = Duration::from_millis(10);
 /// Items per `LPUSH`.
 const CHUNK: usize = 1_000;
@@ -200,7 +200,7 @@ impl std::fmt::Display for Median<'_> {
     }
 }
 
-/// What storing the backlog took.
+/// The cost of storing the backlog.
 struct Drained {
     took: Duration,
     cpu: Cpu,
@@ -259,7 +259,7 @@ impl Queue {
         Self { stream, lists: (0..shards).map(list).collect() }
     }
 
-    /// The sum of a command's answers for all lists, or for what has this end of its name.
+    /// The sum of a command's results for all lists, or for keys with this suffix.
     fn sum(&mut self, command: &str, end: &str) -> usize {
         let Self { stream, lists } = self;
         let mut answer = |list: &String| -> usize {

@@ -15,13 +15,13 @@ use crate::support::{DEADLINE, Daemon, eventually};
 
 /// Connections of the other events.
 const CONNECTIONS: usize = 64;
-/// Between two events whose way is observed.
+/// The interval between two observed events.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Between two queries for them. What they find was visible up to this much earlier.
+/// The interval between two queries for them. Their results were visible up to this much earlier.
 const LOOK: Duration = Duration::from_millis(10);
 const TABLES: &str = "SELECT count() FROM system.tables WHERE database = 'analytics' \
                       AND name IN ('page_view_event', 'tracked_session')";
-/// What queries for those events return: which row, and of which session.
+/// The results of queries for those events: which row, and of which session.
 const SEEN: &str = "\
     SELECT 'view', session_id FROM analytics.page_view_event WHERE startsWith(session_id, 'seen-') \
     UNION ALL \
@@ -118,7 +118,7 @@ fn look(clickhouse: &ClickHouse, ways: &Ways) {
     let mut ways = lock(ways);
     for row in rows.lines() {
         let (what, session) = row.split_once('\t').unwrap();
-        // One that was stored before its response had arrived follows in the next look.
+        // One that was stored before its response arrived follows in the next query.
         let Some(way) = ways.get_mut(session) else { continue };
         let found = if what == "view" { &mut way.view } else { &mut way.session };
         found.get_or_insert(now);

@@ -21,7 +21,7 @@ const SMALL: (u16, u16) = (80, 24);
 const LIMITS: &str = "[limits]\nproject_per_second = 40\n";
 /// Where the kernel has this process's name.
 const OWN_NAME: &str = "/proc/self/comm";
-/// Who has the store locked.
+/// The process that has locked the store.
 const HOLDER: &str = "backup";
 /// The pages of a new version that sends another project's id, that id, and how many events.
 const PATHS: [&str; 3] = ["checkout", "cart", "checkout/thanks"];

@@ -29,8 +29,8 @@ pub fn render(screen: &Screen, title: &str, scheme: &Scheme) -> String {
     picture.finish(title, columns.into(), rows.into())
 }
 
-/// Screens one after the other, each for some seconds, again and again; without animations, the
-/// first one. Each has its own title.
+/// Screens one after the other, each for some seconds, in a loop; without animations, the first
+/// one. Each has its own title.
 pub fn film(screens: &[(&str, Screen)], title: &str, scheme: &Scheme, seconds: usize) -> String {
     let mut picture = Picture::new(*scheme);
     let (mut columns, mut rows) = (0, 0);

@@ -235,7 +235,7 @@ impl Pipeline {
         Ok(answer)
     }
 
-    /// What no screen may show: secrets, and names of this machine.
+    /// Text that no screen may show: secrets, and names of this machine.
     pub fn private(&self) -> Vec<String> {
         let mut private = self.tokens.clone();
         private.push(self.home.path().display().to_string());

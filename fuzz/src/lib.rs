@@ -1,4 +1,4 @@
-//! What is fuzzed. The targets panic if a promise is broken.
+//! What is fuzzed. The targets panic if a guarantee is violated.
 
 mod intake;
 pub mod targets;

@@ -36,8 +36,8 @@ pub const ALL: &[(&str, Target)] = &[
     ("config", config),
 ];
 
-/// A request's body: what is accepted is within its limits, and another process reads it from the queue
-/// as it was.
+/// A request body: an accepted event is within its limits, and another process reads it unchanged
+/// from the queue.
 pub fn body(data: &[u8]) {
     for kind in [EventKind::Pageview, EventKind::Event, EventKind::SessionEnd] {
         let Some(event) = intake::event(kind, data) else { continue };
@@ -53,7 +53,7 @@ pub fn body(data: &[u8]) {
     }
 }
 
-/// JSON of other programs: what can be read is the same after writing and reading it again.
+/// JSON of other programs: an event that can be read stays the same when written and read again.
 pub fn contract(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(event) = QueuedEvent::from_json(text) {
@@ -73,7 +73,7 @@ fn written_as_read<T: DeserializeOwned + Serialize + PartialEq + Debug>(text: &s
     assert_eq!(serde_json::from_str::<T>(&json).expect("what was written can be read"), value);
 }
 
-/// A query of the console: what is found is part of the text, and mistakes are inside the query.
+/// A query of the console: matches are within the text, and errors within the query.
 pub fn query(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     // The first line is the query, the rest is what it searches.
@@ -92,7 +92,7 @@ pub fn query(data: &[u8]) {
     }
 }
 
-/// URLs of page views: what is kept has no credentials, and that of the page is absolute.
+/// URLs of page views: stored URLs have no credentials, and that of the page is absolute.
 pub fn url(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let body = json!({ "projectId": "p", "url": text, "referrer": text, "canonicalUrl": text });
@@ -102,14 +102,14 @@ pub fn url(data: &[u8]) {
     let Payload::Pageview(view) = &event.payload else { panic!("{event:?}") };
     let page = Url::parse(&view.url).expect("an absolute URL");
     let others = [&view.referrer, &view.canonical_url].into_iter().flatten();
-    // What is not absolute has credentials only relative to a page.
+    // A URL that is not absolute has credentials only relative to a page.
     let others = others.filter_map(|other| page.join(other).ok());
     for url in others.chain([page.clone()]) {
         assert_eq!((url.username(), url.password()), ("", None), "{url}");
     }
 }
 
-/// Headers of proxies: the address that is kept is one that is cut.
+/// Proxy headers: the stored address is truncated.
 pub fn forwarded(data: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(data) else { return };
     for header in ClientIpHeader::ALL {
@@ -129,7 +129,7 @@ pub fn forwarded(data: &[u8]) {
     }
 }
 
-/// A location database: it is refused, or it may be wrong.
+/// A location database: it is refused, or locations may be wrong.
 pub fn mmdb(data: &[u8]) {
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs::write(file.path(), data).expect("it is written");

@@ -3,7 +3,7 @@
 use crate::{Kind, Reading};
 use bklit_wire::numbers::plural;
 
-/// What was measured of a condition.
+/// The measurement of a condition.
 pub(crate) struct Found {
     pub(crate) kind: Kind,
     pub(crate) exceeded: bool,

@@ -22,7 +22,7 @@ const RAISE_AFTER: u32 = 2;
 const CLEAR_AFTER: u32 = 10;
 /// The window in which errors and refused requests are counted, in seconds.
 const MINUTE: i64 = 60;
-/// Fewer refused requests in a minute are no reason for an alert, whatever their share.
+/// Below this many refused requests in a minute no alert is raised, whatever their share.
 const MIN_REFUSED: u64 = 30;
 
 /// What an alert is about.
@@ -38,7 +38,7 @@ pub enum Kind {
     Store,
     /// The queue fails.
     Queue,
-    /// Too large a part of the events is refused.
+    /// Too large a share of the events is refused.
     Refused,
     /// Events wait, and no process stores them.
     NoWorker,
@@ -270,7 +270,7 @@ impl Monitor {
         for (((latch, last), now), found) in latches.zip(found) {
             let change = latch.take(second, found.exceeded, found.normal);
             let Found { kind, value, limit, message, exceeded, .. } = found;
-            // A worker is missed only once events wait.
+            // A missing worker matters only once events wait.
             let since = reading.no_worker.filter(|_| kind == Kind::NoWorker);
             let since = since.unwrap_or(latch.since);
             let alert = Alert { kind, value, limit, message, since };

@@ -192,7 +192,7 @@ fn many_refused_events_raise_an_alert_and_a_few_do_not() {
 }
 
 #[test]
-fn a_missing_worker_is_missed_since_its_last_sign_of_life() {
+fn a_missing_worker_is_reported_since_its_last_sign_of_life() {
     let mut monitor = monitor(AlertSettings::default());
     let missing = |depth| Reading { no_worker: Some(90), ..reading(depth) };
     assert!(monitor.tick(100, &missing(7)).is_empty());

@@ -227,7 +227,7 @@ pub(super) fn queues(settings: &Settings) -> Result<Queues> {
     Ok(Queues { queue: Arc::new(PausableQueue::new(queue, pauses(settings)?)), spool })
 }
 
-/// The same for who works on it whatever is paused.
+/// The same, for commands that work on it even while it is paused.
 fn unpausable_queues(settings: &Settings) -> Result<Queues> {
     let bounds = bounds(settings);
     let Some(server) = redis(settings)? else {
@@ -244,7 +244,7 @@ fn unpausable_queues(settings: &Settings) -> Result<Queues> {
     Ok(Queues { queue, spool: Some(spool) })
 }
 
-/// Where it is stored what is paused.
+/// Stores what is paused.
 fn pauses(settings: &Settings) -> Result<Arc<dyn PauseStore>> {
     Ok(match redis(settings)? {
         Some(server) => Arc::new(RedisPauses::new(&server, &settings.queue.redis_prefix)),

@@ -89,7 +89,7 @@ impl DataDir {
         self.write_address(WEBSOCKET_ADDRESS_FILE, address)
     }
 
-    /// Addresses are stale when nobody listens, also after a crash.
+    /// Addresses are stale once nothing listens on them, as after a crash.
     fn remove_addresses(&self) {
         for file in [ADDRESS_FILE, WEBSOCKET_ADDRESS_FILE] {
             let _ = fs::remove_file(self.join(file));

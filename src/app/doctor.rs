@@ -50,7 +50,7 @@ const OTHER_FILES: u64 = 100 + 2 * MAX_BEYOND as u64;
 
 /// Runs all checks at the same time.
 pub(super) async fn examine(settings: &Settings) -> Result<Vec<Part>> {
-    // Settings that rule out an attempt are an error.
+    // Settings that rule out a connection attempt are an error.
     adapters::describe(settings)?;
     let (clickhouse, postgres) = (adapters::clickhouse(settings)?, adapters::postgres(settings)?);
     let redis = async {

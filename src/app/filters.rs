@@ -9,7 +9,7 @@ use color_eyre::eyre::{Result, WrapErr, ensure};
 use crate::config::Settings;
 use bklit_pipeline::intake::filters::Filters;
 
-/// The largest file, in bytes. Known lists have some ten kilobytes.
+/// The largest file, in bytes. Known lists are a few tens of kilobytes long.
 const MAX_FILE: u64 = 16 << 20;
 
 /// The filters of the settings.

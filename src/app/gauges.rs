@@ -22,12 +22,12 @@ use bklit_wire::pause::{Pausable, Pause, Paused};
 /// How often gauges are published.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
-/// How often the queue is observed while nothing happens and nobody looks: on a server that is not
-/// otherwise used, this is most of what an idle pipeline costs.
+/// How often the queue is observed while nothing happens and its state is not requested: on a
+/// server that is not otherwise used, this is most of what an idle pipeline costs.
 const OBSERVE_WHILE_IDLE: Duration = Duration::from_secs(180);
 
-/// Once a second: publishes the gauges, adds them to the history and checks them for alerts. Before that, or whenever somebody
-/// looks, reads the queue's state if it matters.
+/// Once a second: publishes the gauges, adds them to the history and checks them for alerts. Before
+/// that, or whenever it is requested, reads the queue's state if it matters.
 pub(super) async fn publish(
     log: Arc<Telemetry>,
     queue: Arc<dyn Queue>,
@@ -108,8 +108,8 @@ struct Observer<'a> {
 }
 
 impl Observer<'_> {
-    /// Whether the queue's state matters: somebody watches, events were processed in the last second,
-    /// some wait, or the queue fails.
+    /// Whether the queue's state matters: a console is attached, events were processed in the last
+    /// second, some wait, or the queue fails.
     fn is_due(&self, last: &Gauges) -> bool {
         let is_active = last.accepted > 0 || last.stages.iter().any(|stage| stage.count > 0);
         let is_empty = last

@@ -149,7 +149,7 @@ pub fn watch_signals(
 ///
 /// # Errors
 /// When the handlers cannot be installed.
-pub fn watch_signals_beside_editors(
+pub fn watch_signals_during_editors(
     ignore_hang_up: bool,
     at_once: impl FnOnce(i32) + Send + 'static,
 ) -> Result<watch::Receiver<Option<i32>>> {

@@ -19,7 +19,7 @@ use bklit_wire::time::UtcMillis;
 const STALE: Duration = Duration::from_secs(60 * 24 * 3600);
 const DAY_MILLIS: i64 = 24 * 3600 * 1000;
 
-/// What finds out who sends events, with the configured database.
+/// Identifies who sends events, with the configured database.
 pub(super) async fn visitors(
     settings: &Settings,
     log: &Arc<Telemetry>,
@@ -29,8 +29,8 @@ pub(super) async fn visitors(
     Ok(settings.http.visitors(&settings.privacy, database))
 }
 
-/// Opens the configured database, if the process accepts events, and follows its file. One that cannot
-/// be read is reported and does not prevent the start: it may be updated later.
+/// Opens the configured database, if the process accepts events, and watches its file. One that
+/// cannot be read is reported and does not prevent the start: it may be updated later.
 async fn open(
     settings: &Settings,
     log: &Arc<Telemetry>,

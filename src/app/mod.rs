@@ -53,7 +53,7 @@ use bklit_pipeline::auth;
 use bklit_pipeline::roles::Role;
 use data_dir::DataDir;
 use lifecycle::{
-    Supervisor, is_hang_up_ignored, raise_file_limit, watch_signals, watch_signals_beside_editors,
+    Supervisor, is_hang_up_ignored, raise_file_limit, watch_signals, watch_signals_during_editors,
     within,
 };
 use notify::ServiceManager;
@@ -198,7 +198,7 @@ fn watched_redis(daemon: &DaemonArgs, settings: &Settings) -> Result<Option<Watc
 async fn run_queue(args: &QueueArgs, settings: &Settings) -> Result<ExitCode> {
     let QueueCommand::Drain { timeout } = args.command else {
         let queues = adapters::queues(settings)?;
-        let signals = || watch_signals_beside_editors(is_hang_up_ignored(), exit_at_once);
+        let signals = || watch_signals_during_editors(is_hang_up_ignored(), exit_at_once);
         return commands::queue::run(args, &queues, &settings.data_dir, signals).await;
     };
     let shutdown = CancellationToken::new();

@@ -39,11 +39,12 @@ pub enum QueueCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Pause accepting events (intake) or storing them (workers), in all processes of the queue
+    /// Pause accepting events (intake) or storing them (workers), in all processes that share the
+    /// queue
     Pause {
         /// intake or workers
         part: Pausable,
-        /// Why, for the others
+        /// Why, shown to other operators
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },

@@ -194,8 +194,8 @@ fn given<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a str> {
     fields.get(name).map(RawValue::get).filter(|value| *value != "null")
 }
 
-/// The event with id, project and time. The time is corrected by when it was sent first, as `sentAt`
-/// says nothing about the request that sends it now.
+/// The event with id, project and time. The time is corrected by when it was first sent, as
+/// `sentAt` says nothing about the request that sends it now.
 fn completed(event: &RefusedEvent, mut fields: Fields<'_>) -> Result<String> {
     let time = |name| given(&fields, name).and_then(|json| serde_json::from_str(json).ok());
     let corrected = match (time("timestamp"), time("sentAt")) {
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_is_when_it_happened_however_late_it_is_sent_again() {
+    fn resending_keeps_the_original_time() {
         for (timestamp, sent_at, expected) in [
             // Sent at once, and kept for an hour before it was sent.
             ("\"2026-01-31T12:00:00Z\"", "\"2026-01-31T12:00:00Z\"", "2026-01-31T12:00:00Z"),

@@ -63,7 +63,7 @@ impl Settings {
             "http.playground",
             self.http.playground != Playground::Local || self.listen.ip().is_loopback(),
             "needs a loopback address to listen on, because it is for browsers on this machine; \
-             http.playground = \"public\" serves the page to everybody",
+             http.playground = \"public\" serves the page to everyone",
         )?;
         self.validate_tls(figment)?;
         bklit_console_core::settings::check(&self.console)
@@ -226,8 +226,8 @@ impl Settings {
 }
 
 impl Settings {
-    /// A warning if the queue is in this process although its neighbours are configured: Bklit's example
-    /// of an environment has no `REDIS_URL`.
+    /// A warning if the queue is in this process although other servers are configured: Bklit's
+    /// example environment has no `REDIS_URL`.
     pub(super) fn embedded_queue(&self) -> Option<Diagnostic> {
         let neighbour = match (&self.clickhouse_url, &self.database_url) {
             _ if self.redis_url.is_some() => return None,
@@ -245,11 +245,11 @@ impl Settings {
     }
 }
 
-/// The parameters of a Redis URL that mean something.
+/// The supported parameters of a Redis URL.
 const REDIS_PARAMETERS: [&str; 5] = ["db", "user", "pass", "sentinel_user", "sentinel_pass"];
 
 impl Settings {
-    /// What the Redis URL says in vain.
+    /// Parameters of the Redis URL that have no effect.
     pub(super) fn ignored_parameters(&self) -> Vec<Diagnostic> {
         let url = self.redis_url.as_ref().map(Sensitive::expose);
         let query = url.and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
@@ -280,7 +280,7 @@ fn is_origin(text: &str) -> bool {
     })
 }
 
-/// Whether pages' addresses may have this scheme at all, or it stands for all of those.
+/// Whether URLs of pages may have this scheme at all, or it is the wildcard for all such schemes.
 fn is_page_scheme(scheme: &str) -> bool {
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
         && scheme

@@ -206,7 +206,7 @@ fn source_of(metadata: &Metadata) -> String {
     }
 }
 
-/// One line an error: the key, its source, what is wrong.
+/// One line per error: the key, its source, what is wrong.
 fn describe(error: &figment::Error) -> String {
     let lines = error.clone().into_iter().map(|error| {
         let source = error.metadata.as_ref().map_or_else(|| "the settings".to_owned(), source_of);
@@ -217,7 +217,7 @@ fn describe(error: &figment::Error) -> String {
                 let end = if meant.is_empty() { ";" } else { "" };
                 format!("unknown setting `{field}`{meant}{end} known: {}", known.join(", "))
             }
-            // Lists of names are quoted twice.
+            // Names in a list are quoted a second time.
             kind => without_excerpts(&kind.to_string()).replace("``", "`"),
         };
         if key.is_empty() {

@@ -155,7 +155,7 @@ fn what_deployments_leave_in_variables_is_understood() {
 }
 
 #[test]
-fn mistakes_in_passwords_name_the_setting_and_show_no_secret() {
+fn errors_in_passwords_name_the_setting_and_show_no_secret() {
     for (name, key, scheme) in [
         ("REDIS_URL", "redis_url", "redis"),
         ("CLICKHOUSE_HOST", "clickhouse_url", "http"),
@@ -207,7 +207,7 @@ fn a_file_with_a_password_that_others_can_read_is_reported() {
 }
 
 #[test]
-fn a_queue_of_its_own_next_to_bklits_servers_is_reported() {
+fn an_embedded_queue_next_to_bklits_servers_is_reported() {
     let reported = |environment: &[(&str, &str)]| {
         load(environment, &[]).unwrap().notes.first().map(|note| note.what.clone())
     };
@@ -348,7 +348,7 @@ fn rules_for_events_are_checked() {
 }
 
 #[test]
-fn parameters_of_a_redis_url_that_mean_nothing_are_reported() {
+fn unsupported_parameters_of_a_redis_url_are_reported() {
     let notes = |url: &str| {
         let settings = load(&[("REDIS_URL", url)], &[]).unwrap();
         settings

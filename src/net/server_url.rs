@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_explained_without_the_password() {
+    fn errors_are_explained_without_the_password() {
         for (url, expected) in [
             ("\"redis://:hush@h\"", "quotes"),
             ("'redis://:hush@h'", "quotes"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Awaits `call` for at most `limit`. After that the call is dropped and the result is the error
-/// that `unavailable` makes of the reason.
+/// that `unavailable` creates from the reason.
 ///
 /// # Errors
 /// Those of `call`, and that of `unavailable` after `limit`.

@@ -89,7 +89,8 @@ pub fn client_config_trusting(
 
 /// When a certificate expires; `None` if it cannot be read.
 pub fn expiry(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
-    // Of a certificate that has expired, the verifier says when; in this year, each has.
+    // The verifier reports when an expired certificate expired; by this year, every certificate
+    // has.
     const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
     let provider = Arc::new(ring::default_provider());
     let roots = Arc::new(roots(None).ok()?);

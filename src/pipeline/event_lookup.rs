@@ -91,7 +91,8 @@ fn lines_of(kept: &[Arc<DebugLog>], id: &str) -> Vec<DebugLog> {
 
 async fn search_queue(queue: &dyn Queue, id: &str) -> (Vec<QueuedPlace>, Vec<String>) {
     let (mut found, mut gaps) = (Vec::new(), Vec::new());
-    // Against the direction in which events move, so that one that moves on meanwhile is not missed.
+    // Against the direction in which events move, so that an event that moves in the meantime is
+    // not missed.
     let search = async {
         in_flight(queue, id, &mut found, &mut gaps).await?;
         waiting(queue, id, &mut found, &mut gaps).await?;
@@ -180,9 +181,9 @@ async fn failed(
     loop {
         let page = queue.failed(after.as_deref(), MAX_PAGE).await?;
         searched += page.items.len();
-        let is_it = |item: &FailedView| item.event.event_id.as_deref() == Some(id);
+        let matches = |item: &FailedView| item.event.event_id.as_deref() == Some(id);
         let mut items = page.items.into_iter().map(FailedView::from);
-        if let Some(FailedView { id, reason, failed_at: since, .. }) = items.find(is_it) {
+        if let Some(FailedView { id, reason, failed_at: since, .. }) = items.find(matches) {
             found.push(QueuedPlace::Failed { id, reason, since });
             return Ok(());
         }

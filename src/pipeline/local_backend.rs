@@ -144,7 +144,7 @@ impl Backend for LocalBackend {
 
     async fn who(&self, query: WhoQuery) -> Result<WhoView, String> {
         let metrics = self.metrics.as_deref();
-        let metrics = metrics.ok_or("a Redis has no such figures; attach to a process")?;
+        let metrics = metrics.ok_or("not available over Redis; attach to a process")?;
         Ok(who::answer(metrics, Some(&self.history), query).await)
     }
 }

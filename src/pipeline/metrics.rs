@@ -6,18 +6,18 @@
 //! - `health`: which parts of the pipeline work
 //! - `identity`: what is known about this process from its start
 //! - `labels`: labels of metrics
-//! - `looks`: what is checked when somebody looks
+//! - `checks`: what is checked on demand
 //! - `projects`: events by project
 //! - `queue`: the queue's state, observed once a second while it matters
-//! - `refusals`: refused events, and what came of the last ones
+//! - `refusals`: refused events, and what became of the last ones
 //! - `verification`: results of dual-write verification
 
+mod checks;
 mod connections;
 mod filters;
 mod health;
 mod identity;
 mod labels;
-mod looks;
 mod projects;
 mod queue;
 mod refusals;
@@ -39,9 +39,9 @@ use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::gauges::{About, Gauges, Latencies, StageGauges};
 use bklit_wire::time::UtcMillis;
 
+pub use checks::{Checking, OnDemand};
 pub use connections::ConnectionFigures;
 pub use health::Part;
-pub use looks::{Checking, OnDemand};
 pub use projects::MAX_COUNTED as MAX_COUNTED_PROJECTS;
 pub use queue::{Acceptance, QueueSeen, STALE_AFTER};
 pub use refusals::RefusalFigures;
@@ -50,10 +50,10 @@ pub use verification::{Outcome, VerificationFigures};
 use crate::intake::filters::Verdict;
 use crate::throttle::Limit;
 use crate::who::Who;
+use checks::Checks;
 use filters::FilterFigures;
 use health::PartHealth;
 use labels::{ChangeLabel, KindLabel, LimitLabel, StageLabel, StatusLabel, StepLabel};
-use looks::Looks;
 use projects::ProjectFigures;
 use queue::QueueFigures;
 use refusals::Counts;
@@ -79,7 +79,7 @@ pub struct Metrics {
     lines_sampled_out: Counter,
     lines_lost: Counter,
     queue: QueueFigures,
-    looks: Looks,
+    checks: Checks,
     connections: Gauge,
     closed: ConnectionFigures,
     sockets: Family<KindLabel, Gauge>,
@@ -139,7 +139,7 @@ impl Metrics {
             lines_sampled_out: Counter::default(),
             lines_lost: Counter::default(),
             queue: QueueFigures::default(),
-            looks: Looks::default(),
+            checks: Checks::default(),
             connections: Gauge::default(),
             closed: ConnectionFigures::default(),
             sockets: Family::default(),

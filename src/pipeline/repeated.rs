@@ -1,8 +1,8 @@
 //! Folds log lines that repeat, such as those about refused requests: they must not crowd out all
-//! other lines, whoever causes them.
+//! other lines.
 //!
-//! Of each kind, the first lines within a while are shown. Every two seconds, one line reports how many
-//! others there were. Counters do not depend on this.
+//! Of each kind, the first lines within a time span are shown. Every two seconds, one line reports
+//! how many others there were. Counters do not depend on this.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -49,8 +49,8 @@ impl Repeated {
         Self { reason, cause: Cause::Address(network(address)) }
     }
 
-    /// What the clients of a project cause, for this reason. Only for projects that exist: others
-    /// could be made up without end.
+    /// What the clients of a project cause, for this reason. Only for projects that exist: clients
+    /// could make up any number of others.
     pub fn of_project(reason: &'static str, project: &str) -> Self {
         Self { reason, cause: Cause::Project(project.to_owned()) }
     }

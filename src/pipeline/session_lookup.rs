@@ -55,11 +55,11 @@ pub async fn find(sources: Sources<'_>, wanted: Wanted<'_>) -> SessionTrace {
         Err(reason) => gaps.push(reason),
     }
     events.sort_by_key(|event| event.accepted_at.or(event.at));
-    let is_its = |line: &DebugLog| {
+    let belongs = |line: &DebugLog| {
         line.data.get(SESSION).and_then(Value::as_str) == Some(wanted.session)
             && wanted.is_of(line.project_id.as_deref())
     };
-    let newest = kept.iter().rev().filter(|line| is_its(line)).take(MOST_LINES);
+    let newest = kept.iter().rev().filter(|line| belongs(line)).take(MOST_LINES);
     let mut lines: Vec<_> = newest.map(|line| DebugLog::clone(line)).collect();
     lines.reverse();
     SessionTrace { events, lines, gaps }

@@ -14,7 +14,8 @@ use bklit_wire::sql::{
     MAX_BYTES, MAX_ROWS, SqlAnswer, SqlColumn, SqlRequest, SqlSchema, SqlTable, TIME_LIMIT,
 };
 
-/// The most queries at a time, so that others (of the live view, for example) find the store free.
+/// The most queries at a time, so that the store has capacity for others (those of the live view,
+/// for example).
 pub const MOST_QUERIES: usize = 2;
 /// The most columns of all tables that are listed.
 const MOST_COLUMNS: usize = 10_000;
@@ -31,7 +32,7 @@ const LIMITS: QueryLimits = QueryLimits { rows: MAX_ROWS, time: TIME_LIMIT, byte
 /// Why a query has no result.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SqlError {
-    /// The store refuses it, in its own words: it has an error, or does not only read.
+    /// The store rejects it, with its own message: it has an error, or does not only read.
     #[error("{0}")]
     Refused(String),
     /// The store is unavailable, or the query took too long.
@@ -57,18 +58,18 @@ impl From<StoreError> for SqlError {
     }
 }
 
-/// The running queries of a process, which share its places.
+/// The running queries of a process, which share its slots.
 #[derive(Debug, Default)]
 pub struct Queries {
     state: Mutex<State>,
-    /// Held while the tables are read: once at a time, besides the queries.
+    /// Held while the tables are read: one reader at a time, in addition to the queries.
     schema: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     running: Vec<Running>,
-    /// What was to be stopped before it ran, and when: the stop may overtake its query.
+    /// Queries to be stopped before they ran, and when: a stop may overtake its query.
     stopped: VecDeque<(String, Instant)>,
 }
 
@@ -87,7 +88,7 @@ struct Running {
     stop: CancellationToken,
 }
 
-/// A place among the running queries, which is free again when this is dropped.
+/// A slot for a running query, which is free again when this is dropped.
 struct Place<'q> {
     queries: &'q Queries,
     stop: CancellationToken,

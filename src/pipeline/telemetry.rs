@@ -28,7 +28,7 @@ pub type Data = Map<String, Value>;
 /// Errors per second that also go to the program's own log, which a daemon's operator reads.
 const MAX_ERRORS_LOGGED: u64 = 20;
 
-/// While nobody is watching, lines are built only for the history: at most this fraction of the rate,
+/// Without subscribers, lines are built only for the history: at most this fraction of the rate,
 /// because they take CPU time from accepting events.
 const UNWATCHED_SHARE: u64 = 10;
 /// The strongest sampling: one event in 65,536.
@@ -86,7 +86,7 @@ impl Telemetry {
         step.show(Level::Error, message, || data, false);
     }
 
-    /// Whether somebody watches what happens now, such as a console.
+    /// Whether there are subscribers now, such as a console.
     pub fn is_watched(&self) -> bool {
         self.bus.is_watched()
     }
@@ -102,7 +102,7 @@ impl Telemetry {
         self.publish_second(false)
     }
 
-    /// Like [`Telemetry::publish_gauges`], and says that the process stops.
+    /// Like [`Telemetry::publish_gauges`], and reports that the process is stopping.
     pub fn publish_last_gauges(&self) -> Arc<Gauges> {
         self.publish_second(true)
     }
@@ -194,8 +194,8 @@ impl<'a> Step<'a> {
         self.report(Level::Warn, message, data);
     }
 
-    /// Reports a warning of a kind that may come often: only the first lines are shown, and then how
-    /// many others there were. All are counted.
+    /// Reports a warning of a kind that may be frequent: only the first lines are shown, and then
+    /// the number of further ones. All are counted.
     pub fn warn_repeated(self, kind: Repeated, message: &'static str, data: impl FnOnce() -> Data) {
         let log = self.log;
         log.metrics.steps(self.stage, Level::Warn, self.took, u64::from(self.counted));
@@ -269,7 +269,7 @@ impl<'a> Step<'a> {
 /// shown at every lower one, so a change of the rate leaves few events partly shown.
 struct Sampler {
     lines_per_second: u64,
-    /// The current limit: lower while nobody is watching.
+    /// The current limit: lower without subscribers.
     limit: AtomicU64,
     sampling: AtomicU32,
     wanted: AtomicU64,
@@ -333,7 +333,7 @@ fn hash(id: &str) -> u64 {
 mod tests {
     use super::*;
 
-    /// A bus that keeps its lines while somebody subscribes.
+    /// A bus that keeps its lines while there is a subscriber.
     #[derive(Default)]
     struct Bus {
         is_subscribed: std::sync::atomic::AtomicBool,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bklit_wire::time::UtcMillis;
 
-/// 2026-01-01, in milliseconds since the epoch. A clock that is behind was never set: nothing can be
-/// judged by it.
+/// 2026-01-01, in milliseconds since the epoch. A clock that is behind this was never set: nothing
+/// can be judged by it.
 const CLOCK_IS_SET: i64 = 1_767_225_600_000;
 
 /// How far a timestamp may differ from the time at which the event arrived.
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_never_set_judges_nothing() {
+    fn no_time_is_rejected_while_the_clock_is_unset() {
         let bounds = TimeBounds::new(Duration::ZERO, Duration::ZERO);
         let today = UtcMillis::from_epoch_millis(1_800_000_000_000);
         assert!(bounds.include(today, UtcMillis::from_epoch_millis(3_600_000)));

@@ -45,8 +45,8 @@ pub fn copy_sequence(text: &str, multiplexer: Multiplexer) -> String {
     let plain = format!("\x1b]52;c;{}\x07", BASE64.encode(text.as_bytes()));
     match multiplexer {
         Multiplexer::None => plain,
-        // With `set-clipboard`, tmux takes the plain one; with `allow-passthrough`, the terminal takes
-        // the other.
+        // With `set-clipboard`, tmux handles the plain sequence; with `allow-passthrough`, the
+        // terminal handles the wrapped one.
         Multiplexer::Tmux => {
             format!("{plain}\x1bPtmux;{}\x1b\\", plain.replace('\x1b', "\x1b\x1b"))
         }
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_between_characters() {
+    fn long_text_is_cut_at_a_character_boundary() {
         let sequence = copy_sequence(&"ß".repeat(MAX_COPIED), Multiplexer::None);
         assert_eq!(sequence.len(), "\x1b]52;c;\x07".len() + MAX_COPIED.div_ceil(3) * 4);
         let odd = copy_sequence(&format!("a{}", "ß".repeat(MAX_COPIED)), Multiplexer::None);

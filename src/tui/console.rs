@@ -72,7 +72,7 @@ impl Console {
         backend: Option<Arc<dyn Backend>>,
     ) -> io::Result<Self> {
         let size = terminal::size();
-        let (filters, trouble) = filters(&options);
+        let (filters, problem) = filters(&options);
         let mut model = Model::new(model_options(&options, filters, size));
         let mut jobs = Jobs::new(JobOptions {
             alert_command: options.alerts.command,
@@ -92,7 +92,7 @@ impl Console {
         };
         update::update(&mut model, Msg::Tick(UtcMillis::now()));
         let layout = remembers.then(|| restore_layout(&mut model, &dir, is_replay)).flatten();
-        let notices = layout.into_iter().chain(trouble).map(Report::Notice);
+        let notices = layout.into_iter().chain(problem).map(Report::Notice);
         for report in notices.chain(began) {
             update::update(&mut model, Msg::Report(report));
         }
@@ -253,7 +253,7 @@ impl Console {
         }
     }
 
-    /// Takes the terminal again.
+    /// Takes the terminal back.
     fn take_edited(&mut self, edited: Result<String, String>) -> io::Result<Option<ConsoleEnd>> {
         self.editor = None;
         terminal::resume()?;
@@ -264,7 +264,7 @@ impl Console {
 
     fn resume(&mut self) -> io::Result<Option<ConsoleEnd>> {
         if self.editor.is_some() {
-            // The editor goes on, too.
+            // The editor continues, too.
             return Ok(None);
         }
         terminal::resume()?;
@@ -374,8 +374,8 @@ fn model_options(
     }
 }
 
-/// Starts with what the last console looked like; a recording is of something else, so its lines are
-/// not filtered, and nothing is saved. Returns a notice about it.
+/// Restores the layout of the last run; in a replay without its filters, and nothing is saved.
+/// Returns a notice about it.
 fn restore_layout(model: &mut Model, dir: &Path, is_replay: bool) -> Option<String> {
     let layout = match jobs::saved_layout(dir) {
         Ok(layout) => layout.unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! Edits a text in the user's editor, which has the terminal meanwhile.
+//! Edits a text in the user's editor, which uses the terminal in the meantime.
 
 use std::fs::{File, Permissions};
 use std::future::Future;
@@ -66,7 +66,7 @@ impl Draft {
         Command::new("sh").arg("-c").arg(script).arg("sh").arg(&self.path).spawn()
     }
 
-    /// What the editor left, without the last line end.
+    /// The edited text, without the last line end.
     fn read(&self) -> Result<String, String> {
         let unreadable = |error: io::Error| format!("the edited text cannot be read: {error}");
         let mut text = String::new();
@@ -98,7 +98,7 @@ fn start(text: &str) -> Result<(Draft, Child), String> {
 }
 
 /// Edits a text for a program without a screen, which leaves the terminal to the editor. If `ends`
-/// comes first, the editor is asked to end, and nothing of the text remains.
+/// completes first, the editor is asked to exit, and the text is removed.
 ///
 /// # Errors
 /// The result of `ends`.
@@ -139,7 +139,7 @@ fn leave_quit_to_editors() -> io::Result<()> {
     Ok(())
 }
 
-/// An editor that has the terminal. If dropped, it is asked to end, and its file is removed.
+/// An editor that has the terminal. If dropped, it is asked to exit, and its file is removed.
 pub(crate) struct Editor {
     pid: Option<Pid>,
     /// The directory of its file.
@@ -183,19 +183,19 @@ impl Drop for Editor {
         if let Some(pid) = self.pid {
             let _ = kill_process(pid, Signal::TERM);
         }
-        // So that it has restored the terminal before the shell has it.
+        // So that it has restored the terminal before the shell takes over.
         let deadline = Instant::now() + END_WAIT;
         while !self.thread.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
         if !self.thread.is_finished() {
-            // It goes on, but not with a visitor's data in a file that nobody removes.
+            // It continues to run, but the file with a visitor's data is removed.
             let _ = std::fs::remove_dir_all(&self.dir);
         }
     }
 }
 
-/// What the editor left; pending forever without one. Cancel-safe.
+/// The edited text; pending forever without an editor. Cancel-safe.
 pub(crate) async fn edited(editor: &mut Option<Editor>) -> Result<String, String> {
     match editor {
         Some(editor) => editor.edited().await,
@@ -203,7 +203,8 @@ pub(crate) async fn edited(editor: &mut Option<Editor>) -> Result<String, String
     }
 }
 
-/// Stops this process, as the editor was by Ctrl-Z. The terminal is the editor's, so it stays as it is.
+/// Stops this process, as the editor was by Ctrl-Z. The terminal belongs to the editor, so its
+/// modes are not changed.
 pub(crate) fn suspend() {
     let _ = kill_process(rustix::process::getpid(), Signal::STOP);
 }
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_edited_in_a_private_file() {
+    fn text_is_edited_in_a_private_file() {
         assert_eq!(edited_by("sed -i s/a/b/", "a\na"), Ok("b\nb".to_owned()));
         let script = "stat -c %a $1 ${1%/*} >$1.new; mv $1.new $1";
         let modes = edited_by(&format!("sh -c '{script}' sh"), "");

@@ -75,7 +75,7 @@ pub struct ConsoleOptions {
     pub data_dir: PathBuf,
     /// Whether the process, and a pipeline in it, ends with the console.
     pub stops_pipeline: bool,
-    /// Who uses the console, as others know them.
+    /// The user of the console, as shown to other operators.
     pub user: String,
     /// A file to record to from the start.
     pub record: Option<String>,

@@ -37,7 +37,7 @@ const MAX_DEFERRED: usize = 8;
 /// Clicks and the wheel, in SGR format; not every move, which would be a flood.
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
-/// Keys as terminals have always sent them, whatever a program before has left: xterm's
+/// Keys as terminals have always sent them, whatever an earlier program has left: xterm's
 /// modifyOtherKeys off, and no flag of kitty's protocol. Other terminals ignore both.
 const PLAIN_KEYS: &str = "\x1b[>4;0m\x1b[>0u";
 /// As they were before.
@@ -260,7 +260,7 @@ pub fn is_lent() -> bool {
     LENT.load(Ordering::Relaxed) || returned.is_some_and(|at| at.elapsed() < LATE_SIGNAL)
 }
 
-/// Whether suspending makes sense: without a shell with job control nobody could continue the
+/// Whether suspending makes sense: without a shell with job control, nothing could continue the
 /// process. The kernel ignores Ctrl-Z then, too.
 pub fn can_suspend() -> bool {
     rustix::process::getsid(None).is_ok_and(|session| session != rustix::process::getpgrp())

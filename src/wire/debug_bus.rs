@@ -47,7 +47,7 @@ pub trait DebugBus: Send + Sync {
     /// something to publish: a bus between processes then looks for subscribers in the others.
     fn has_subscribers(&self) -> bool;
 
-    /// Whether somebody is watching now. Lines can also be wanted for the history alone.
+    /// Whether there are subscribers now. Lines may also be needed for the history alone.
     fn is_watched(&self) -> bool {
         self.has_subscribers()
     }

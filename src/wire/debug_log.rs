@@ -51,7 +51,7 @@ stages! {
 }
 
 impl Stage {
-    /// Its place in [`Stage::ALL`].
+    /// Its position in [`Stage::ALL`].
     pub fn index(self) -> usize {
         self as usize
     }
@@ -188,7 +188,7 @@ impl DebugLog {
     }
 }
 
-/// How the message of a line ends that stands for several.
+/// The end of the message of a line that stands for several.
 const MORE: &str = " more like this";
 
 /// The message of a line that stands for `lines` others.
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_stands_for_several_says_for_how_many() {
+    fn a_folded_line_says_how_many_it_stands_for() {
         assert_eq!(folded("Request refused", 9_990), "Request refused: 9,990 more like this");
         assert_eq!(unfolded(&folded("a: b", 12_345)), ("a: b", 12_345));
         for message in ["", "x", "x: many more like this", "more like this", "7 more like this"] {

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_explained() {
+    fn an_error_is_explained() {
         let error = |rule: &str| rule.parse::<EditRule>().unwrap_err();
         for rule in
             ["", "set", "set x", "set x =", "drop x", "remove x y", "set = 1", "set a..b = 1"]

@@ -82,7 +82,7 @@ pub struct Gauges {
     /// What an operator has paused.
     #[serde(skip_serializing_if = "Paused::is_empty")]
     pub paused: Paused,
-    /// What came of the events of the last minutes; `None` from an older process.
+    /// What became of the events of the last minutes; `None` from an older process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recent: Option<Recent>,
 }
@@ -115,7 +115,7 @@ pub struct Failure {
     pub since: Option<UtcMillis>,
 }
 
-/// What came of the events of the last [`Recent::MINUTES`] minutes.
+/// What became of the events of the last [`Recent::MINUTES`] minutes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Recent {

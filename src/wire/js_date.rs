@@ -8,8 +8,8 @@ use jiff::{Timestamp, ToSpan};
 /// RFC 2822 and RFC 1123, and the results of `toString`, `toUTCString` and, in American English,
 /// `toLocaleString`. A date without an offset is read as UTC, as on a server in UTC.
 ///
-/// Words that mean nothing in a date make the text something else than a date, so `None` is returned
-/// where JavaScript would guess.
+/// A text with words that have no meaning in a date is not a date: `None` is returned where
+/// JavaScript would guess.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     let mut date = Parts::default();
     let mut rest = text.trim();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_date_is_not_guessed() {
+    fn an_invalid_date_is_rejected() {
         for text in [
             "",
             "yesterday",
@@ -268,7 +268,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_survived(text in "\\PC{0,40}|[0-9:+. TZGMTJan()/-]{0,40}") {
+        fn any_text_is_accepted_without_panicking(text in "\\PC{0,40}|[0-9:+. TZGMTJan()/-]{0,40}") {
             let _ = parse(&text);
         }
 

@@ -95,7 +95,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The JSON of each member of an array. Bytes that are not UTF-8 concern only their members.
+/// The JSON of each member of an array. Bytes that are not UTF-8 affect only the members that
+/// contain them.
 ///
 /// # Errors
 /// If it is not a JSON array.
@@ -217,7 +218,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_survived(text in r#"[\\ud8d0-9a-f"{}é]{0,40}"#) {
+        fn any_text_is_accepted_without_panicking(text in r#"[\\ud8d0-9a-f"{}é]{0,40}"#) {
             let _ = repaired(&text);
         }
     }

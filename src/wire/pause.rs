@@ -126,7 +126,7 @@ pub struct PauseRequest {
     pub part: Pausable,
     /// Whether to pause it.
     pub paused: bool,
-    /// Who asks.
+    /// Who requests it.
     pub by: String,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -66,7 +66,7 @@ pub struct QueueView {
     pub oldest_waiting: Option<UtcMillis>,
     /// Up to [`MOST_BATCHES`] batches in flight, by lease expiry.
     pub batches: Vec<BatchInFlight>,
-    /// How many of those have an expired lease: nobody is working on them.
+    /// How many of those have an expired lease, so that no worker is processing them.
     #[serde(default)]
     pub lapsed: u64,
     /// Whether there are more batches than are shown.

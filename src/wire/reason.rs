@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_chain_of_causes_the_last_one_stays() {
+    fn only_the_last_of_a_chain_of_causes_is_kept() {
         let chain = "queue: no connection to Redis at 10.0.0.7:6379: Connection refused";
         for (columns, shown) in [
             (80, chain),

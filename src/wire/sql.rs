@@ -43,7 +43,7 @@ impl Engine {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SqlRequest {
-    /// One statement that reads.
+    /// One read-only statement.
     pub query: String,
     /// A name for the query, by which it can be stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,7 +97,7 @@ pub struct SqlAnswer {
 /// What can be queried: the JSON of `GET /api/sql/schema`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SqlSchema {
-    /// The store, which decides about the dialect.
+    /// The store, which determines the dialect.
     pub engine: Engine,
     /// The tables and views.
     pub tables: Vec<SqlTable>,
@@ -168,7 +168,7 @@ pub fn query_problem(query: &str) -> Option<String> {
     if query.trim().is_empty() {
         return Some("must not be empty".to_owned());
     }
-    // Stores take it for the end.
+    // Stores would take it for the end of the query.
     if query.contains('\0') {
         return Some("must not contain the character NUL".to_owned());
     }

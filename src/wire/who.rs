@@ -33,7 +33,7 @@ macro_rules! named {
 
             /// The next one, or the previous one; after the last follows the first.
             #[must_use]
-            pub fn beside(self, forward: bool) -> Self {
+            pub fn cycle(self, forward: bool) -> Self {
                 let step = if forward { 1 } else { Self::ALL.len() - 1 };
                 Self::ALL[(self as usize + step) % Self::ALL.len()]
             }
@@ -54,7 +54,7 @@ macro_rules! named {
 }
 
 named! {
-    /// By what events are counted.
+    /// What events are counted by.
     Dimension, "dimension";
     /// The project.
     #[default]
@@ -74,7 +74,7 @@ named! {
 }
 
 named! {
-    /// Over which time events are counted.
+    /// The time span over which events are counted.
     WhoSpan, "span";
     /// The last minute.
     #[default]
@@ -99,19 +99,19 @@ named! {
     Failed = "failed",
 }
 
-/// What is wanted.
+/// What to return.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct WhoQuery {
-    /// By what events are counted.
+    /// What events are counted by.
     pub by: Dimension,
-    /// Over which time.
+    /// The time span.
     pub span: WhoSpan,
     /// The order of the rows.
     pub sort: WhoSort,
 }
 
-/// How many events.
+/// Event counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct WhoCounts {
@@ -134,7 +134,7 @@ impl WhoCounts {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WhoView {
-    /// What was wanted.
+    /// What was requested.
     #[serde(flatten)]
     pub query: WhoQuery,
     /// The process.
@@ -149,11 +149,11 @@ pub struct WhoView {
     pub total: WhoCounts,
     /// Accepted events per second an hour earlier, if that is known.
     pub before: Option<f64>,
-    /// The values with the most events, at most [`MAX_ROWS`], in the order that was wanted.
+    /// The values with the most events, at most [`MAX_ROWS`], in the requested order.
     pub rows: Vec<WhoRow>,
     /// The events that are not in the rows.
     pub others: WhoCounts,
-    /// By how much each number of a row may be too low, at most.
+    /// By how much each count of a row may be too low, at most.
     pub missing: WhoCounts,
     /// Whether only a sample was counted, because there were too many events.
     pub estimated: bool,
@@ -183,7 +183,7 @@ impl WhoView {
         (millis as f64 / 1e3).max(1.0)
     }
 
-    /// So many events in the span, per second.
+    /// This many events over the span, as a rate per second.
     pub fn rate(&self, events: u64) -> f64 {
         events as f64 / self.seconds()
     }
@@ -213,8 +213,8 @@ mod tests {
         let unknown = "ip".parse::<Dimension>().unwrap_err();
         let all = "project, token, address, page, type, referrer, country";
         assert_eq!(unknown, format!("unknown dimension `ip` ({all})"));
-        assert_eq!(WhoSpan::Hour.beside(true), WhoSpan::Minute);
-        assert_eq!(WhoSpan::Minute.beside(false), WhoSpan::Hour);
+        assert_eq!(WhoSpan::Hour.cycle(true), WhoSpan::Minute);
+        assert_eq!(WhoSpan::Minute.cycle(false), WhoSpan::Hour);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What pages send by themselves, without the tracker: browsers ask the server first.
+//! What pages send on their own, without the tracker: browsers send a preflight first.
 
 use serde_json::json;
 

@@ -111,7 +111,7 @@ fn page(daemon: &Daemon, attributes: &str) -> String {
     )
 }
 
-/// A policy that allows nothing but the tracker.
+/// A policy that allows only the tracker.
 fn strict_policy(daemon: &Daemon) -> String {
     let server = daemon.url("");
     format!(

@@ -1,4 +1,4 @@
-//! The playground: what newcomers click.
+//! The playground.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The tracker: what it keeps in the browser, and when it may.
+//! The tracker: what it stores in the browser, and when it may.
 
 use serde_json::json;
 

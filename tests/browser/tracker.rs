@@ -1,4 +1,4 @@
-//! The tracker: what visitors do and what arrives.
+//! The tracker: visitors' actions and the resulting events.
 
 use serde_json::{Value, json};
 
@@ -69,7 +69,7 @@ fn a_visit_to_a_single_page_app_is_recorded() {
 }
 
 #[test]
-fn a_session_goes_on_from_page_to_page_and_ends_when_the_site_is_left() {
+fn a_session_continues_across_pages_and_ends_when_the_site_is_left() {
     let mut shop = Shop::with("");
     let elsewhere = Site::serve(String::new(), vec![("/", "elsewhere".to_owned())]);
     shop.visit("/");

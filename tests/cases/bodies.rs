@@ -1,4 +1,4 @@
-//! What is in a request's body, and how it is encoded.
+//! The content and encoding of request bodies.
 
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;

@@ -1,4 +1,4 @@
-//! What browsers ask and send from pages of other origins.
+//! What browsers send from pages of other origins.
 
 use serde_json::json;
 

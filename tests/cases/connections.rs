@@ -17,7 +17,7 @@ use crate::websocket::server::{Socket, view};
 const VIEW: &str = r#"{"url":"https://shop.example/","projectId":"default"}"#;
 /// More than the defaults of `http.max_connections` and `websocket.max_connections`.
 const ATTACKERS: usize = 1100;
-/// How long a new client may wait for its answer; debug builds on a busy machine are slow.
+/// How long a new client may wait for its response; debug builds on a busy machine are slow.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn track(daemon: &Daemon) -> Vec<u8> {
@@ -59,7 +59,7 @@ fn a_client_that_vanishes() {
             socket.say(message).await;
             assert_eq!(socket.hear().await["type"], "ack");
             let last = UtcMillis::now().epoch_millis() / 1000;
-            // From here on nobody reads, so that no ping is answered.
+            // From here on nothing is read, so that no ping is answered.
             stored(&daemon, "tracked_session WHERE ended_at IS NOT NULL", 1);
             let noticed = UtcMillis::now().epoch_millis() / 1000;
             assert!(noticed - last >= 3, "ended by a timeout, not by a closed connection");
@@ -158,7 +158,7 @@ fn bytes_that_are_not_http() {
             let mut answers = Vec::new();
             for bytes in ["NOT HTTP\r\n\r\n", &long] {
                 let mut client = Client::connect(daemon.addr).await;
-                // The server may answer before it has read all of it.
+                // The server may respond before it has read all of it.
                 let _ = client.try_send(bytes).await;
                 let answer = client.answer().await;
                 let is_json = answer.header("content-type") == Some("application/json");

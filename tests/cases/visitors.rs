@@ -1,4 +1,4 @@
-//! Who the visitor is, behind proxies, and what is kept of the address.
+//! Visitors behind proxies, and what is kept of their addresses.
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use crate::support::Cli;
 use crate::support::pty::Pty;
 
-/// A port that nobody listens on.
+/// A port on which nothing listens.
 fn unused_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -55,7 +55,7 @@ impl Drop for Follower {
 }
 
 #[test]
-fn prints_lines_as_they_arrive_and_ends_with_its_reader() {
+fn prints_lines_as_they_arrive_and_ends_when_the_reader_does() {
     let daemon = Daemon::start();
     let mut follower = Follower::start(&daemon, &[]);
     let line = follower.line_with(&daemon, "evt_");

@@ -82,7 +82,7 @@ pub(crate) fn with_failed(data_dir: &Path) {
     local.reject("too large");
 }
 
-/// So many failed events, `m0` the oldest.
+/// This many failed events, `m0` the oldest.
 pub(crate) fn with_many_failed(data_dir: &Path, count: usize) {
     let local = Local::open(data_dir);
     local.push("shop", names("m", count));
@@ -274,7 +274,7 @@ fn events_are_edited_by_rules_and_retried() {
     let titles: Vec<_> =
         waiting_bodies(&cli).iter().map(|body| body["payload"]["title"].clone()).collect();
     assert_eq!(titles, ["Repaired", "Repaired", "Repaired"]);
-    // What would not be valid stays, and is named.
+    // Events that would be invalid stay, and are named.
     let ids = failed_ids(&cli);
     let broken = edit(&[&ids[0], "--yes", "--rule", "remove payload"]);
     assert_eq!(broken.code, Some(1));

@@ -10,7 +10,7 @@ use super::queue::{failed_ids, in_terminal, status, with_failed};
 use crate::support::pty::Pty;
 use crate::support::{Cli, DEADLINE, eventually};
 
-/// Like `ed`: the terminal stays in its usual modes, and Ctrl-C does not end it. It is done after a
+/// Like `ed`: the terminal stays in its usual modes, and Ctrl-C does not end it. It exits after a
 /// line of input.
 const EDITOR: &str = r#"
 trap 'echo not me' INT QUIT
@@ -113,7 +113,7 @@ fn a_signal_ends_the_editor_and_removes_the_draft() {
     assert_eq!(editing.drafts(), 0);
     eventually(DEADLINE, "the editor has ended", || editing.editor_is_gone());
     assert_eq!(status(&editing.cli)["failed"], 5);
-    // An editor that does not end cannot keep it either.
+    // An editor that does not exit cannot keep it alive either.
     let stubborn = format!("trap '' TERM HUP\n{EDITOR}");
     let mut editing = Editing::start(&stubborn);
     editing.pty.signal(Signal::HUP);

@@ -58,7 +58,7 @@ async fn every_subscriber_gets_all_lines_in_order(bus: Arc<dyn DebugBus>) {
     assert!(!bus.has_subscribers());
 }
 
-async fn a_slow_subscriber_blocks_nobody_and_learns_what_it_lost(bus: Arc<dyn DebugBus>) {
+async fn a_slow_subscriber_blocks_no_one_and_learns_what_it_lost(bus: Arc<dyn DebugBus>) {
     let mut slow = bus.subscribe();
     (1..=FLOOD).for_each(|n| bus.publish(line(n)));
     let Some(DebugMessage::Lost(lost)) = next(&mut *slow).await else { panic!("no loss reported") };
@@ -146,7 +146,7 @@ macro_rules! bus_conformance {
 
             bus_conformance!(@ $debug, [
                 every_subscriber_gets_all_lines_in_order,
-                a_slow_subscriber_blocks_nobody_and_learns_what_it_lost,
+                a_slow_subscriber_blocks_no_one_and_learns_what_it_lost,
                 subscriptions_end_with_the_bus,
             ]);
             bus_conformance!(@ $live, [

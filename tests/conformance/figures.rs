@@ -80,7 +80,7 @@ pub async fn a_minute_counts_once(store: &dyn FigureStore) {
     assert_eq!(accepted(&read(store, now - 5, now, 1).await), [(now - 1, 5 + 6 + 5)]);
 }
 
-/// A week can be read at once.
+/// The whole history can be read at once.
 pub async fn a_week_is_kept(store: &dyn FigureStore) {
     let now = hour();
     let week = MINUTES as i64;
@@ -120,8 +120,8 @@ mod sqlite {
         a_week_is_kept(&open()).await;
     }
 
-    /// As many minutes as a week has, in the order in which they were added: whatever their times are,
-    /// a wrong clock deletes nothing.
+    /// As many minutes as the history keeps, in the order in which they were added: whatever their
+    /// times are, a wrong clock deletes nothing.
     #[tokio::test]
     async fn the_file_keeps_the_last_minutes_added() {
         let (_dir, file) = file();
@@ -151,7 +151,7 @@ mod sqlite {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_read_is_reported_and_the_rest_counts() {
+    async fn unreadable_figures_are_reported_and_the_rest_counts() {
         let (_dir, file) = file();
         let store = SqliteFigureStore::open(&file).unwrap();
         let now = hour();
@@ -196,7 +196,7 @@ async fn a_cluster_conforms_and_has_all_keys_on_one_node() {
     assert_eq!(with_keys, 1);
 }
 
-/// Each hour's key expires a week after its hour, and each process writes one command a minute.
+/// Each hour's key expires eight days after its hour, and each process writes one command a minute.
 #[tokio::test]
 async fn keys_in_redis_expire_and_a_minute_costs_one_command() {
     let server = RedisServer::start(Kind::Valkey, &[]);

@@ -119,7 +119,7 @@ async fn an_unacknowledged_batch_is_delivered_again_unchanged(fixture: &mut dyn 
     let second = claim(&*queue, 10, LEASE).await;
     assert_eq!(second.items, first.items);
     assert_eq!(second.id.batch, first.id.batch);
-    // By this the times of its events are judged.
+    // The times of its events are judged by this.
     let claimed = first.id.first_claimed();
     assert!((began..=UtcMillis::now()).contains(&claimed), "{claimed}");
     assert_eq!(second.id.first_claimed(), claimed);

@@ -133,7 +133,7 @@ fn domains_that_never_match_or_match_too_much_are_reported() {
     assert!(created.stderr.contains("allows the sites of strangers"), "{created:#?}");
     let listed = cli.run(&["token", "list"]);
     assert!(listed.stderr.contains("`co.uk` allows the sites"), "{listed:#?}");
-    assert_found(&cli, "tokens", "warning", "anybody can register names below `co.uk`");
+    assert_found(&cli, "tokens", "warning", "anyone can register names below `co.uk`");
     // As another program may have stored it.
     let file = rusqlite::Connection::open(daemon.data_dir().join("tokens.db")).unwrap();
     file.execute("UPDATE token SET allowed_domains = '[\"a b\"]' WHERE scope = 'ingest'", ())

@@ -142,10 +142,10 @@ fn a_cluster_and_its_state_are_reported() {
 }
 
 #[test]
-fn what_a_fail_over_can_lose_is_reported() {
+fn a_possible_loss_in_a_failover_is_reported() {
     let sentinels = Sentinels::start(&[("appendfsync", "always")]);
     let cli = || cli().env("REDIS_URL", &sentinels.url());
-    assert_found(&cli(), "redis", "ok", "a fail-over can lose the last events");
+    assert_found(&cli(), "redis", "ok", "a failover can lose the last events");
     let always = cli().env("BKLIT_DURABILITY", "always");
     assert_found(&always, "redis", "ok", "one has an event on disk before it is accepted");
     assert_no_problems(&always, "redis");

@@ -1,4 +1,4 @@
-//! The smallest client that can tell an answer from a cut connection.
+//! A minimal client that distinguishes a response from a closed connection.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -31,7 +31,7 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream), address, token: token.to_owned() })
     }
 
-    /// Sends an event, or several together. An error leaves open which were accepted.
+    /// Sends an event, or several together. After an error, it is unknown which were accepted.
     pub fn send(&mut self, events: &[Sent]) -> io::Result<Vec<Answer>> {
         let kept = |answer: &Value| {
             Answer::Kept(answer["eventId"].as_str().expect("an eventId").to_owned())

@@ -1,4 +1,4 @@
-//! Proof that the other runs would notice: what breaks the promise on purpose is found.
+//! Shows that the other tests would fail: deliberate violations of the guarantee are detected.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::traffic::{EVENTS, Mix, Traffic};
 use crate::support::servers::{ClickHouse, Kind, RedisServer, settings_on};
 use crate::support::{DEADLINE, Daemon, eventually};
 
-/// As a worker that acknowledges before it stores, and dies between.
+/// Like a worker that acknowledges before it stores, and crashes in between.
 #[test]
 fn an_event_taken_out_before_it_is_stored_is_found() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
@@ -30,7 +30,7 @@ fn an_event_taken_out_before_it_is_stored_is_found() {
     assert!(found.len() == 1 && found[0].starts_with("lost: "), "{found:?}");
 }
 
-/// As a retry that nothing deduplicates.
+/// Like a retry without deduplication.
 #[test]
 fn an_event_stored_again_is_found() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
@@ -49,7 +49,7 @@ fn an_event_stored_again_is_found() {
     assert!(found.contains("stored 2 times"), "{found}");
 }
 
-/// As a process that writes a version from less than all events, or adds to a state twice.
+/// Like a process that writes a version from an incomplete set of events, or adds to a state twice.
 #[test]
 fn a_wrong_session_is_found() {
     let redis = RedisServer::start(Kind::Valkey, &[]);

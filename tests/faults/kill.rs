@@ -1,4 +1,4 @@
-//! kill -9 of the whole process under load, again and again, on one data dir.
+//! Repeated kill -9 of the whole process under load, on one data dir.
 
 use rustix::process::Signal;
 
@@ -25,7 +25,7 @@ fn kill_again_and_again(settings: &str, kills: usize) {
     let mut sent = Vec::new();
     let mut random = fastrand::Rng::new();
     for round in 0..kills {
-        // From the first answers to well into the worker's batches.
+        // From the first responses until the worker is processing batches.
         let after = random.usize(1..1_500);
         sent.extend(under_load(&mut daemon, &round.to_string(), |daemon, answered| {
             answers(answered, after);

@@ -1,4 +1,4 @@
-//! Load from all sides, and what has become of it.
+//! Load from several senders, and its results.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -15,19 +15,20 @@ use crate::support::{Daemon, eventually};
 /// How long anything may take under load.
 pub const DEADLINE: Duration = Duration::from_secs(180);
 const SENDERS: usize = 8;
-/// Every fourth sender sends so many events in one request, the others one.
+/// Every fourth sender sends this many events per request, the others one.
 const TOGETHER: usize = 5;
 
 fn together(sender: usize) -> usize {
     if sender % 4 == 3 { TOGETHER } else { 1 }
 }
 
-/// Whether a sender of sessions chooses the ids of its events, and repeats what is not answered.
+/// Whether a sender of sessions chooses the ids of its events, and repeats requests without a
+/// response.
 fn repeats(sender: usize, mix: Mix) -> bool {
     mix == Mix::Sessions && sender % 4 == 2
 }
 
-/// Ends the load also when what happens under it fails.
+/// Ends the load even if the action under it fails.
 pub struct Stop<'a>(pub &'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -36,7 +37,7 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Sends page views from all sides while `happens` does; it is told how many were answered.
+/// Sends page views from all senders while `happens` runs, which receives the number of responses.
 pub fn under_load(
     daemon: &mut Daemon,
     name: &str,
@@ -87,7 +88,7 @@ fn send(
     sent
 }
 
-/// A daemon that load goes to; when it comes back, it may be at another address.
+/// A daemon that receives load; after a restart, its address may be different.
 pub struct Target {
     address: Mutex<SocketAddr>,
     token: String,
@@ -102,24 +103,24 @@ impl Target {
         Self { address, token: token.to_owned(), kept }
     }
 
-    /// It listens somewhere else now.
+    /// It listens on another address now.
     pub fn moved(&self, daemon: &Daemon) {
         *self.address.lock().unwrap() = daemon.addr;
     }
 }
 
-/// How far a steady load has come.
+/// The progress of a steady load.
 #[derive(Default)]
 pub struct Progress {
     /// Answered 200.
     pub kept: AtomicUsize,
     /// Answered 503.
     pub refused: AtomicUsize,
-    /// Not answered.
+    /// Without a response.
     pub cut: AtomicUsize,
 }
 
-/// What a steady load is made of.
+/// The composition of a steady load.
 #[derive(Clone, Copy)]
 pub struct Steady<'a> {
     /// The start of all URLs and ids.
@@ -129,7 +130,7 @@ pub struct Steady<'a> {
     pub pause: Duration,
 }
 
-/// Sends page views to all targets while `happens` does; see [`steady_mix`].
+/// Sends page views to all targets while `happens` runs; see [`steady_mix`].
 pub fn steady_load(
     targets: &[Target],
     name: &str,
@@ -139,9 +140,9 @@ pub fn steady_load(
     steady_mix(targets, Steady { name, mix: Mix::Views, pause }, happens)
 }
 
-/// Sends events to all targets while `happens` does; senders whose connection breaks open another. An
-/// event that was refused for now counts as one without an answer: it is not promised, and may be
-/// kept all the same.
+/// Sends events to all targets while `happens` runs; senders whose connection breaks open a new
+/// one. An event that was refused temporarily counts as one without a response: it is not
+/// guaranteed to be stored, but may be.
 pub fn steady_mix(
     targets: &[Target],
     load: Steady<'_>,
@@ -187,7 +188,7 @@ fn send_steadily(
             events if events.is_empty() => traffic.next(together(sender)),
             events => events,
         };
-        // Those to be repeated are kept here, the others are done with.
+        // Events to be repeated are kept here, the others are not needed any more.
         let not_answered = if repeats { &mut unanswered } else { &mut sent };
         let Ok(answers) = open.send(&events) else {
             connection = None;
@@ -214,14 +215,14 @@ fn send_steadily(
     sent
 }
 
-/// Waits until so many more were answered.
+/// Waits until this many more were answered.
 #[track_caller]
 pub fn answers(answered: &AtomicUsize, more: usize) {
     let enough = answered.load(SeqCst) + more;
     eventually(DEADLINE, "the load is answered", || answered.load(SeqCst) >= enough);
 }
 
-/// Waits until all that was accepted has left the queue.
+/// Waits until all accepted events have left the queue.
 #[track_caller]
 pub fn drained(daemon: &Daemon) {
     eventually(DEADLINE, "everything is stored", || {

@@ -30,7 +30,8 @@ const GROWTH: f64 = 1.05;
 /// The same for the few seconds of the test suite, after a quarter of them, as fast as events are
 /// accepted.
 const SHORT_GROWTH: f64 = 1.2;
-/// What the program may keep is full, and its batches are equally large, after these seconds.
+/// After this many seconds, the program's bounded buffers are full and its batches have a steady
+/// size.
 const SMALL: &str = "debug_history = 500\nworker.batch_size = 500";
 /// Events per second of steady traffic.
 const RATE: usize = 2_000;
@@ -38,7 +39,7 @@ const RATE: usize = 2_000;
 const SENDERS: usize = 4;
 /// Events of one request.
 const TOGETHER: usize = 20;
-/// Between two measurements.
+/// The interval between measurements.
 const INTERVAL: Duration = Duration::from_millis(200);
 /// How long the worker retries a batch, about once a second.
 const RETRIES: Duration = Duration::from_secs(4);
@@ -113,7 +114,7 @@ fn descriptors(daemon: &Daemon) -> usize {
     std::fs::read_dir(dir).unwrap().count()
 }
 
-/// Measures memory while `happens` does; returns the most, in KiB.
+/// Measures memory while `happens` runs; returns the maximum, in KiB.
 fn most_while(daemon: &Daemon, happens: impl FnOnce()) -> u64 {
     let (done, began) = (AtomicBool::new(false), Instant::now());
     std::thread::scope(|scope| {
@@ -137,9 +138,9 @@ fn most_while(daemon: &Daemon, happens: impl FnOnce()) -> u64 {
     })
 }
 
-/// The queue holds what waits, and the worker one batch, however long the outage lasts.
+/// The queue holds waiting events, and the worker one batch, however long the outage lasts.
 #[test]
-fn what_waits_in_an_outage_of_clickhouse_stays_out_of_memory() {
+fn events_waiting_for_clickhouse_are_not_held_in_memory() {
     let events = number(EVENTS).unwrap_or(FEW);
     // The first batch is a large one.
     let settings = format!(
@@ -159,7 +160,7 @@ fn what_waits_in_an_outage_of_clickhouse_stays_out_of_memory() {
             eventually(DEADLINE, "the worker holds a large batch", || {
                 daemon.queue()["inFlight"].as_u64() >= Some(large)
             });
-            // It is encoded and sent again and again.
+            // It is encoded and sent repeatedly.
             std::thread::sleep(RETRIES);
         }) >> 10;
         let queue = daemon.queue();
@@ -190,7 +191,7 @@ fn steady_traffic_takes_no_more_memory_and_descriptors_over_time() {
     let daemon = start(Some(&redis), &clickhouse, settings);
     let began = Instant::now();
     let (total, first) = (Duration::from_secs(total), Duration::from_secs((total / 4).min(60)));
-    // Of this length at either end.
+    // The length of the period averaged at either end.
     let window = first / 6;
     let (mut early, mut late, mut open) = (Vec::new(), Vec::new(), [0; 2]);
     let mut sent = 0;

@@ -1,4 +1,4 @@
-//! Faults, and the oracle that says whether the promise was kept.
+//! Faults, and the oracle that checks whether the guarantees hold.
 
 mod chaos;
 mod connection;

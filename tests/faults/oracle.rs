@@ -1,8 +1,8 @@
-//! What a run promised against what was stored.
+//! Compares what a run guaranteed with what was stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What an event is.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     View,
@@ -22,7 +22,7 @@ pub struct Sent {
     pub session: Option<(String, i64)>,
     /// The id that the sender chose, if it did; the event is then repeated until it is answered.
     pub id: Option<String>,
-    /// The event id of the 200; `None` when no answer came, so it may be stored or not.
+    /// The event id in the 200 response; `None` without a response, so it may or may not be stored.
     pub answered: Option<String>,
 }
 
@@ -34,7 +34,7 @@ pub struct Stored {
     pub title: String,
 }
 
-/// What is wrong, one line each; empty when the promise was kept.
+/// Violations, one per line; empty if the guarantees hold.
 pub fn violations(sent: &[Sent], stored: &[Stored]) -> Vec<String> {
     let mut found = Vec::new();
     let mut by_url: BTreeMap<&str, Vec<&Stored>> = BTreeMap::new();

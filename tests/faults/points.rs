@@ -1,5 +1,5 @@
-//! kill -9 at the moments that matter, each made sure of: between a request and its being done,
-//! and between its being done and its answer.
+//! kill -9 at the critical moments, each verified: between a request and its execution, and between
+//! its execution and the response.
 
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ const INSERT: &str = "INSERT INTO page_view_event";
 
 /// Where the process is killed.
 enum Point {
-    /// A request to Redis, known by a piece of it.
+    /// A request to Redis that contains this.
     Redis(String, Hold),
-    /// An insert, and what became of it.
+    /// An insert, and its outcome.
     Insert(&'static str),
 }
 

@@ -1,4 +1,4 @@
-//! One event that the store will never take, in a batch of ten thousand.
+//! One event that the store never accepts, in a batch of ten thousand.
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -26,7 +26,7 @@ fn member(n: usize) -> String {
 }
 
 #[test]
-fn one_bad_row_in_ten_thousand_fails_alone_and_is_stored_once_when_mended() {
+fn one_bad_row_in_ten_thousand_fails_alone_and_is_stored_once_when_fixed() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let clickhouse = ClickHouse::own();
     let daemon = Daemon::with_settings(&format!(
@@ -39,7 +39,7 @@ fn one_bad_row_in_ten_thousand_fails_alone_and_is_stored_once_when_mended() {
     clickhouse.query(&format!(
         "ALTER TABLE analytics.page_view_event ADD CONSTRAINT no_bad CHECK url != '{BAD}'"
     ));
-    // While the worker stands still all of them come to wait, and make one batch.
+    // While the worker is suspended, all of them wait, so they become one batch.
     daemon.signal(Signal::STOP);
     let members: Vec<_> = (0..EVENTS).map(member).collect();
     for chunk in members.chunks(CHUNK) {

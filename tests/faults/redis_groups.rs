@@ -1,5 +1,5 @@
-//! Sentinel and Cluster under load: a fail-over, a primary that hangs, a slot that is moved, a node that
-//! crashes. Events are accepted all the while, and stored once.
+//! Sentinel and Cluster under load: a failover, a primary that hangs, a slot that is moved, a node
+//! that crashes. Events are accepted throughout, and stored once.
 
 use super::load::{DEADLINE, answers, drained, stored, under_load};
 use super::oracle::violations;
@@ -45,11 +45,11 @@ fn in_sync(sentinels: &Sentinels) {
 }
 
 #[test]
-fn a_fail_over_loses_and_repeats_nothing() {
+fn a_failover_loses_and_repeats_nothing() {
     let mut sentinels = Sentinels::start(&[("appendfsync", "always")]);
     let clickhouse = ClickHouse::own();
     let mut daemon = start(&sentinels.url(), &clickhouse);
-    let sent = under_load(&mut daemon, "fail-over", |daemon, answered| {
+    let sent = under_load(&mut daemon, "failover", |daemon, answered| {
         for hangs in [false, true, false] {
             answers(answered, SOME);
             let primary = sentinels.primary();

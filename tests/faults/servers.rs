@@ -1,4 +1,4 @@
-//! Redis and ClickHouse crash under load: events are accepted all the while, and stored once.
+//! Redis and ClickHouse crash under load: events are accepted throughout, and stored once.
 
 use std::time::Instant;
 
@@ -29,7 +29,7 @@ fn assert_kept(daemon: &Daemon, sent: &[Sent]) {
 }
 
 #[test]
-fn while_redis_is_away_events_are_spooled() {
+fn while_redis_is_unavailable_events_are_spooled_under_load() {
     for kind in Kind::ALL {
         let mut redis = RedisServer::start(kind, &[("appendfsync", "always")]);
         let clickhouse = ClickHouse::own();
@@ -44,7 +44,7 @@ fn while_redis_is_away_events_are_spooled() {
                 redis.restart();
             }
             answers(answered, SOME);
-            // Longer than what is known of a token counts without asking again.
+            // Longer than a cached token is used without another lookup.
             redis.kill9();
             let away = Instant::now();
             eventually(DEADLINE, "a long outage", || away.elapsed() > TTL * 3 / 2);
@@ -57,7 +57,7 @@ fn while_redis_is_away_events_are_spooled() {
 }
 
 #[test]
-fn while_clickhouse_is_away_events_wait() {
+fn while_clickhouse_is_unavailable_events_wait() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let mut clickhouse = ClickHouse::own();
     let mut daemon = start(&redis, &clickhouse);

@@ -1,4 +1,4 @@
-//! What is stored of sessions, against their stored events and the ends that were sent.
+//! Compares stored sessions with their stored events and the ends that were sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ pub struct State {
     pub end: Option<i64>,
 }
 
-/// What a session has to be once nothing happens any more.
+/// The expected state of a session once all activity has ended.
 #[derive(Default)]
 struct Expected<'a> {
     /// The stored page views by time.
@@ -83,8 +83,8 @@ impl Expected<'_> {
     }
 }
 
-/// What is wrong with the versions, one line each, once every session has ended: by its end or, as
-/// none has a recent event, by a sweep.
+/// Errors in the versions, one per line, once every session has ended: by its end or, as none has a
+/// recent event, by a sweep.
 pub fn wrong_versions(
     sent: &[Sent],
     stored: &[Stored],
@@ -133,7 +133,7 @@ pub fn wrong_versions(
     found
 }
 
-/// What is wrong with the states, one line each, as soon as all events are stored.
+/// Errors in the states, one per line, as soon as all events are stored.
 pub fn wrong_states(
     sent: &[Sent],
     stored: &[Stored],
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn right_versions_pass() {
+    fn correct_versions_pass() {
         let with_end = Version { ended: Some(START / 1000 + 12), duration: Some(12), ..right() };
         let earlier = Version { ended: None, exit: "u0".to_owned(), updated: 1, ..right() };
         for versions in [vec![right()], vec![with_end], vec![earlier, right()]] {

@@ -50,7 +50,7 @@ struct Targets {
 }
 
 impl Targets {
-    /// Sends an event to one of the processes; whether it was accepted.
+    /// Sends an event to one of the processes; returns whether it was accepted.
     fn send(&self, target: usize, event: &Value) -> bool {
         let address = self.addresses.lock().unwrap()[target % 2];
         let authorization = format!("Bearer {}", self.token);
@@ -62,7 +62,7 @@ impl Targets {
         answer.status == 200
     }
 
-    /// Sends events of all projects, each again and again until one of the processes has accepted it.
+    /// Sends events of all projects, repeating each until one of the processes has accepted it.
     fn send_all(&self, sender: usize) -> Vec<Sent> {
         let mut sent = Vec::new();
         while !self.stop.load(SeqCst) {
@@ -76,7 +76,7 @@ impl Targets {
                 assert!(tries < 10_000, "{id} is not accepted");
                 std::thread::sleep(Duration::from_millis(5));
             }
-            // Its answer may have got lost, too.
+            // Its response may have been lost, too.
             if n % 2 == 0 {
                 self.send(sender + n / 2, &event);
             }
@@ -133,7 +133,7 @@ fn changes(redis_url: &str, name: &str, first: &[u32]) {
     assert!(sent.len() >= 2 * SOME * first.len(), "{}", sent.len());
 }
 
-/// Ends the load also when what happens under it fails.
+/// Ends the load even if the action under it fails.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {

@@ -1,4 +1,4 @@
-//! What a sender sends.
+//! The events of a sender.
 
 use serde_json::{Value, json};
 
@@ -7,13 +7,13 @@ use bklit_wire::time::UtcMillis;
 
 /// Events of one session before the next one begins.
 pub const EVENTS: usize = 10;
-/// A visitor returns to the session before so many others.
+/// A visitor returns after this many other sessions.
 const RETURNS_AFTER: usize = 40;
 /// By how much times are older than the requests, in milliseconds: those of a request with several
 /// events are not in the future.
 const AGE: i64 = 50;
 
-/// What kinds of events are sent.
+/// The kinds of events to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mix {
     /// Page views without sessions.
@@ -22,7 +22,7 @@ pub enum Mix {
     Sessions,
 }
 
-/// The events of one sender, none of them twice.
+/// The events of one sender, all different.
 pub struct Traffic {
     name: String,
     mix: Mix,

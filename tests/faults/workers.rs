@@ -1,4 +1,5 @@
-//! Several processes on one queue: who stands still too long, who is told to stop, who shares.
+//! Several processes on one queue: one that is suspended too long, one that is stopped, and sharing
+//! the work.
 
 use std::time::Duration;
 
@@ -25,18 +26,18 @@ fn figure(daemon: &Daemon, name: &str) -> f64 {
     value.unwrap_or_else(|| panic!("no {name} in\n{text}"))
 }
 
-/// Reads the daemon's lines until somebody says this.
+/// Reads the daemon's lines until one has this message.
 #[track_caller]
-fn told(stream: &mut Stream, message: &str) {
-    let says_it = |data: String| {
+fn wait_for(stream: &mut Stream, message: &str) {
+    let matches = |data: String| {
         let log: Value = serde_json::from_str(&data).unwrap();
         log["message"] == message
     };
-    while !says_it(stream.next_data().expect("the stream goes on")) {}
+    while !matches(stream.next_data().expect("the stream goes on")) {}
 }
 
 #[test]
-fn a_worker_that_stood_still_past_its_lease_is_refused() {
+fn a_worker_suspended_past_its_lease_is_refused() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let clickhouse = ClickHouse::own();
     let [still, other] = two_daemons(&redis, &clickhouse, "[worker]\nlease = '1s'");
@@ -45,18 +46,18 @@ fn a_worker_that_stood_still_past_its_lease_is_refused() {
         for fault in ["hang", "hang_after_commit", "hang"] {
             answers(&progress.kept, 50);
             let mut lines = still.debug_stream();
-            // Only one of them is there to make the insert that hangs.
+            // Only one of them is running, so it makes the insert that hangs.
             other.signal(Signal::STOP);
             clickhouse.fault(json!({ "match": INSERT, "kind": fault, "times": 1 }));
             eventually(DEADLINE, "an insert hangs", || clickhouse.faults()[0]["hits"] == 1);
             still.signal(Signal::STOP);
             clickhouse.heal();
             other.signal(Signal::CONT);
-            // All claimed by now is stored by the other one.
+            // Everything claimed by now is stored by the other one.
             answers(&progress.kept, 50);
             eventually(DEADLINE, "the batch is taken over", || other.queue()["inFlight"] == 0);
             still.signal(Signal::CONT);
-            told(&mut lines, "Batch taken over by another worker");
+            wait_for(&mut lines, "Batch taken over by another worker");
         }
     });
     drained(&other);
@@ -83,7 +84,7 @@ fn two_processes_share_one_queue_and_both_are_busy() {
 }
 
 #[test]
-fn a_stop_under_load_stores_or_gives_back_what_it_holds() {
+fn a_shutdown_under_load_stores_or_releases_what_it_holds() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let clickhouse = ClickHouse::own();
     let [stopped, other] = two_daemons(&redis, &clickhouse, "");

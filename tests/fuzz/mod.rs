@@ -1,5 +1,5 @@
-//! The fuzz targets without a fuzzer: on their corpus, and on damaged copies of it. Inputs with which
-//! the fuzzer found something are added to the corpus.
+//! The fuzz targets without a fuzzer: on their corpus, and on damaged copies of it. Inputs that
+//! made the fuzzer fail are added to the corpus.
 
 #[path = "../../fuzz/src/intake.rs"]
 mod intake;

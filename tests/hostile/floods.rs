@@ -101,7 +101,7 @@ impl Flood {
                         sent.fetch_add(1, Relaxed);
                     };
                     send_until_closed(address, pause, next, answered).await;
-                    // Closed or refused: it comes back.
+                    // Closed or refused: it reconnects.
                     sleep(Duration::from_millis(10)).await;
                 }
             });

@@ -61,7 +61,7 @@ async fn normal_traffic(address: SocketAddr, token: &str, seconds: u64) -> Serve
     let sent = visits.len();
     let mut latencies = Vec::new();
     while let Some(visit) = visits.join_next().await {
-        // One that ran into the client's deadline panics.
+        // One that exceeds the client's deadline panics.
         latencies.extend(visit.ok().flatten());
     }
     latencies.sort_unstable();

@@ -27,7 +27,7 @@ const READS: [&str; 9] = [
 ];
 
 #[tokio::test]
-async fn this_machine_may_read_without_a_token() {
+async fn local_requests_may_read_without_a_token() {
     for listen in ["127.0.0.1:0", "[::1]:0"] {
         let server = Server::start_with(listen, |_| {}).await;
         let port = server.address.port();
@@ -45,7 +45,7 @@ async fn this_machine_may_read_without_a_token() {
 }
 
 #[tokio::test]
-async fn what_comes_from_elsewhere_may_not() {
+async fn remote_requests_may_not_read_without_a_token() {
     let server = Server::start().await;
     for path in READS {
         for header in [
@@ -71,7 +71,7 @@ async fn what_comes_from_elsewhere_may_not() {
             assert_eq!(answer.status, 401, "{path} {header:?}");
             let with_token = format!("Bearer {}", server.read);
             let answer = read(&server, path, &[header, ("Authorization", &with_token)]).await;
-            // The empty and the double host are refused by the parser or let in by the token.
+            // An empty or a duplicate host is refused by the parser or admitted by the token.
             assert!([200, 400].contains(&answer.status), "{path} {header:?}");
         }
         let old = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
@@ -82,7 +82,7 @@ async fn what_comes_from_elsewhere_may_not() {
 }
 
 #[tokio::test]
-async fn a_listener_for_all_lets_nobody_read_without_a_token() {
+async fn on_all_interfaces_reading_always_needs_a_token() {
     let server = Server::start_with("0.0.0.0:0", |_| {}).await;
     for path in READS {
         assert_eq!(read(&server, path, &[]).await.status, 401);
@@ -93,7 +93,7 @@ async fn a_listener_for_all_lets_nobody_read_without_a_token() {
 }
 
 #[tokio::test]
-async fn a_token_reads_what_it_is_for() {
+async fn a_token_reads_only_its_projects() {
     let server = Server::start().await;
     let (limited, token) = server.tokens.make(Scope::Read, &["p", "q r"], |_| {}).await;
     let outside = ("Via", "1.1 proxy");
@@ -119,7 +119,7 @@ async fn a_token_reads_what_it_is_for() {
         let separator = if path.contains('?') { '&' } else { '?' };
         let with_token = format!("{path}{separator}token={secret}");
         assert_eq!(read(&server, &with_token, &[outside]).await.status, status, "{with_token}");
-        // A token that is there counts, also on this machine.
+        // A token that is sent counts, even on this machine.
         let local = read(&server, path, &[("Authorization", &bearer)]).await;
         assert_eq!(local.status, status, "{path} locally");
     }

@@ -63,7 +63,7 @@ async fn writing_needs_a_token_of_the_project() {
     ] {
         for path in ["/track", "/session-end"] {
             let answer = server.send(post(path, &[("Authorization", header)], VIEW)).await;
-            let expected = "send the header `Authorization: Bearer bk_live_…`";
+            let expected = "send `Authorization: Bearer bk_live_…`";
             assert_refused(&answer, 401, expected);
         }
         let read = server.get("/api/queue", &[("Authorization", header)]).await;
@@ -114,7 +114,7 @@ async fn a_beacon_ends_a_session_without_a_token() {
     let answer = beacon(stolen, "https://a.example").await;
     assert_ne!(answer.json()["eventId"], "evt_of_another", "strangers choose no ids");
     assert!(server.queued().iter().all(|item| !item.client_id));
-    // Only for projects that somebody may write to, and only from there.
+    // Only for projects with an ingest token, and only from its domains.
     let unknown = r#"{"sessionId":"s","projectId":"unknown"}"#;
     assert_refused(&beacon(unknown, "https://a.example").await, 401, "token is needed");
     let limit = |token: &mut TokenRecord| token.allowed_domains = vec!["example.com".into()];
@@ -129,7 +129,7 @@ async fn a_beacon_ends_a_session_without_a_token() {
     assert_refused(&beacon(shop, "https://evil.org").await, 403, "certain domains");
     let readers = r#"{"sessionId":"s","projectId":"readers"}"#;
     assert_refused(&beacon(readers, "https://a.example").await, 401, "token is needed");
-    // A token that is there must be right.
+    // A token that is sent must be valid.
     let wrong = [("Authorization", "Bearer bk_live_")];
     assert_refused(&server.send(post("/session-end", &wrong, END)).await, 401, "not valid");
 }
@@ -163,7 +163,7 @@ async fn a_revocation_ends_an_open_stream() {
     client.send(request("GET", "/api/debug-stream", &headers)).await;
     assert_eq!(client.head().await.unwrap().status, 200);
     assert!(server.tokens.revoke(&token.id).await.unwrap());
-    // The last chunk of the answer: it ends, and properly.
+    // The last chunk of the response: it ends properly.
     while client.line().await.expect("the stream ends in time") != "0" {}
 }
 
@@ -189,14 +189,14 @@ async fn many_requests_with_one_token_are_one_lookup() {
             assert_eq!(request.await.unwrap(), status);
         }
         let lookups = server.tokens.lookups.load(SeqCst) - before;
-        // One for each time that the answer is remembered for.
+        // One for each period for which the result is cached.
         let most = 1 + began.elapsed().as_secs() as usize / 2;
         assert!((1..=most).contains(&lookups), "{lookups} lookups");
     }
 }
 
 #[tokio::test]
-async fn without_the_token_store_clients_come_back_later() {
+async fn without_the_token_store_clients_are_asked_to_retry() {
     let server = Server::start().await;
     server.tokens.is_away.store(true, SeqCst);
     for bytes in [
@@ -219,7 +219,7 @@ fn token_store(dir: &std::path::Path) -> SqliteTokenStore {
 }
 
 #[tokio::test]
-async fn the_first_start_makes_a_token_and_later_ones_none() {
+async fn only_the_first_start_creates_a_token() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     assert!(default_token(dir.path()).is_none());
@@ -233,7 +233,7 @@ async fn the_first_start_makes_a_token_and_later_ones_none() {
 
     assert!(!bootstrap(&store, dir.path()).await.unwrap());
     assert_eq!(store.list().await.unwrap().len(), 1);
-    // Who revokes it does not get it back.
+    // Revoking it does not create a new one.
     assert!(store.revoke(&token.id).await.unwrap());
     assert!(!bootstrap(&store, dir.path()).await.unwrap());
     assert_eq!(store.list().await.unwrap(), []);
@@ -241,7 +241,7 @@ async fn the_first_start_makes_a_token_and_later_ones_none() {
 }
 
 #[tokio::test]
-async fn a_first_start_that_was_cut_short_is_ended() {
+async fn an_interrupted_first_start_is_completed() {
     for store_has_it in [false, true] {
         let dir = tempfile::tempdir().unwrap();
         let store = token_store(dir.path());
@@ -261,7 +261,7 @@ async fn a_first_start_that_was_cut_short_is_ended() {
 }
 
 #[tokio::test]
-async fn with_other_tokens_no_first_one_is_made() {
+async fn with_existing_tokens_no_first_one_is_created() {
     let dir = tempfile::tempdir().unwrap();
     let store = token_store(dir.path());
     let token = TokenRecord::new(&Secret::generate().unwrap(), Scope::Read, vec![]).unwrap();

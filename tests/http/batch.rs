@@ -189,7 +189,7 @@ async fn few_large_batches_are_queued_at_once() {
     let mut clients = Vec::new();
     for id in ["a", "b", "c", "d", "e", "f"] {
         let mut client = server.client().await;
-        // Of these, four have the most bytes that are parsed at once.
+        // Four of these have the maximum number of bytes that are parsed at once.
         let large = array(&[view(id)]) + &" ".repeat(900_000);
         client.send(post("/batch", &[("Authorization", &bearer)], large)).await;
         clients.push(client);
@@ -205,14 +205,14 @@ async fn few_large_batches_are_queued_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_batch_is_refused_whole() {
+async fn an_invalid_batch_is_refused_as_a_whole() {
     let server = Server::start().await;
     for body in ["", " \n", "[]", "[", "[1", r#"[{"type":"pageview"}"#, "[1]]", "[\u{1}]"] {
         let answer = server.post("/batch", body).await;
         assert_eq!(answer.status, 400, "{body}");
         assert!(answer.error().starts_with("body: "), "{}", answer.error());
     }
-    // A line that is not JSON is the fault of one event.
+    // A line that is not JSON affects only one event.
     let body = format!("{}\n{{\"type\n\u{1}\n{}", view("a"), view("b"));
     let answer = server.post("/batch", body).await;
     assert_eq!((answer.status, statuses(&answer)), (200, vec![200, 400, 400, 200]), "{answer:?}");
@@ -261,7 +261,7 @@ async fn a_batch_of_refused_events_leaves_few_lines() {
                 break log;
             }
             Ok(Some(DebugMessage::Log(log))) => lines.push(log.message.to_string()),
-            // As once a second.
+            // As happens once a second.
             _ => drop(server.log.publish_gauges()),
         }
     };

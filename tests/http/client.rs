@@ -1,4 +1,4 @@
-//! A client that sends bytes, well-formed or not, and reads answers strictly.
+//! A client that sends any bytes, well-formed or not, and parses responses strictly.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// How long anything may take before the test fails.
+/// How long an operation may take before the test fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 pub struct Client(pub BufReader<TcpStream>);
@@ -31,7 +31,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
-    /// The reason of a refusal; its form is checked.
+    /// The reason for a refusal; its format is checked.
     pub fn error(&self) -> String {
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         let json = self.json();
@@ -70,7 +70,7 @@ impl Client {
         }
     }
 
-    /// Reads an answer's status line and headers.
+    /// Reads a response's status line and headers.
     pub async fn head(&mut self) -> Option<Answer> {
         let line = self.line().await?;
         let status = line.strip_prefix("HTTP/1.1 ").or(line.strip_prefix("HTTP/1.0 ")).unwrap();
@@ -86,7 +86,7 @@ impl Client {
         }
     }
 
-    /// Reads a whole answer; `None` when the connection ends instead.
+    /// Reads a whole response; `None` if the connection ends instead.
     pub async fn try_answer(&mut self) -> Option<Answer> {
         let mut answer = self.head().await?;
         let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
@@ -103,7 +103,7 @@ impl Client {
     /// Whether the server has ended the connection, with nothing more to read.
     pub async fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
-        // A reset is an end too.
+        // A reset counts as an end, too.
         let _ = in_time(self.0.read_to_end(&mut rest)).await;
         rest.is_empty()
     }

@@ -21,7 +21,7 @@ const HEADERS: [&str; 6] = [
     "access-control-expose-headers",
 ];
 
-/// Asserts that a page at `origin` that sent credentials may read the answer.
+/// Asserts that a page at `origin` that sent credentials may read the response.
 #[track_caller]
 fn assert_readable(answer: &Answer, origin: &str) {
     assert_eq!(answer.header("access-control-allow-origin"), Some(origin), "{answer:?}");
@@ -226,7 +226,7 @@ async fn a_preflight_that_fails_leaves_a_line() {
             assert_eq!(next_line(&mut lines).await.message, "Request refused");
         }
     }
-    // These are no failed preflights.
+    // These are not failed preflights.
     for (path, headers) in
         [("*", preflight("POST", "")), ("/unknown", vec![]), ("/track", preflight("POST", ""))]
     {

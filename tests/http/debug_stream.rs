@@ -15,7 +15,7 @@ use crate::support::{Daemon, Stream};
 /// Reads a stream's events.
 struct Events {
     client: Client,
-    /// What is left of the last chunks.
+    /// The rest of the last chunks.
     text: String,
 }
 
@@ -80,7 +80,7 @@ fn assert_connected(log: &DebugLog) {
 }
 
 #[tokio::test]
-async fn a_stream_begins_with_its_connection_and_goes_on_with_every_line() {
+async fn a_stream_starts_with_its_connection_and_has_every_line() {
     let server = Server::start().await;
     let mut events = Events::open(&server, "").await;
     assert_connected(&events.message().await);
@@ -101,14 +101,14 @@ async fn a_stream_begins_with_its_connection_and_goes_on_with_every_line() {
     server.bus.publish(DebugMessage::Lost(7));
     let (name, lost) = events.next().await.unwrap();
     assert_eq!((name.as_str(), &lost["lost"]), ("lost", &7.into()));
-    // Its own connection is told to others only.
+    // Its own connection is reported to others only.
     let mut second = Events::open(&server, "?projectId=").await;
     assert_connected(&second.message().await);
     let log = events.message().await;
     assert_connected(&log);
     assert_eq!(log.data["streams"], 2);
     drop(second);
-    // A client that has gone is noticed when it is written to.
+    // A disconnected client is noticed on the next write.
     for _ in 0..500 {
         server.bus.publish(line("tick", None));
         let log = events.message().await;
@@ -133,7 +133,7 @@ async fn a_project_sees_its_own_lines() {
     server.bus.publish(DebugMessage::Unparsed("anybody's".into()));
     server.bus.publish(line("own", Some("p 1")));
     assert_eq!(events.message().await.message, "own");
-    // Of the figures only how lines are sampled, while they are.
+    // Of the figures, only the sampling rate, while lines are sampled.
     let figures = |sampling| {
         let process = "one".to_owned();
         let figures = Gauges { process, sampling, accepted: 7, ..Gauges::default() };
@@ -147,14 +147,14 @@ async fn a_project_sees_its_own_lines() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_reader_loses_lines_and_the_server_goes_on() {
+async fn a_slow_reader_loses_lines_and_the_server_continues() {
     const LINES: u64 = 60_000;
     let server = Server::start().await;
     let mut slow = Events::open(&server, "").await;
     assert_connected(&slow.message().await);
     let mut fast = Events::open(&server, "?projectId=p").await;
     assert_connected(&fast.message().await);
-    // About 30 MB that nobody takes.
+    // About 30 MB that are not read.
     let text = "x".repeat(400);
     for n in 0..LINES {
         server.bus.publish(line(format!("{n} {text}"), None));
@@ -164,7 +164,7 @@ async fn a_slow_reader_loses_lines_and_the_server_goes_on() {
     }
     server.works().await;
     server.bus.publish(line("last", Some("p")));
-    // Who reads gets on, however slow the other is.
+    // A reader makes progress, however slow the other one is.
     let mut found = HashMap::<String, u64>::new();
     loop {
         let (name, data) = fast.next().await.unwrap();
@@ -181,7 +181,7 @@ async fn a_slow_reader_loses_lines_and_the_server_goes_on() {
             ("message", Some("last")) => break,
             ("message", Some(text)) if text.ends_with("xxx") => seen += 1,
             ("message", Some(text)) => {
-                // Every other line was told after those that may be lost, or is one of them.
+                // Every other line was logged after those that may be lost, or is one of them.
                 assert!(text.starts_with("Event ") || text.starts_with("Debug stream"), "{text}");
                 seen += 1;
             }
@@ -198,7 +198,7 @@ async fn a_silent_stream_is_kept_alive() {
     let server = Server::start().await;
     let mut events = Events::open(&server, "").await;
     assert_connected(&events.message().await);
-    // From here on time passes as soon as everybody waits for it.
+    // From here on, time advances as soon as all tasks wait for it.
     tokio::time::pause();
     for _ in 0..3 {
         assert_eq!(events.client.line().await.unwrap(), "E");
@@ -209,12 +209,12 @@ async fn a_silent_stream_is_kept_alive() {
 }
 
 #[tokio::test]
-async fn a_reader_that_takes_nothing_for_long_is_cut_off() {
+async fn a_reader_that_stalls_is_disconnected() {
     let server = Server::start().await;
     let mut events = Events::open(&server, "").await;
     assert_connected(&events.message().await);
     let text = "x".repeat(4000);
-    // More than sockets hold, handed over as long as the server takes it.
+    // More than sockets buffer, written as long as the server accepts it.
     for _ in 0..10_000 {
         server.bus.publish(line(text.as_str(), None));
         tokio::task::yield_now().await;
@@ -265,6 +265,6 @@ fn earlier_lines_come_before_the_line_about_the_connection() {
         before += &data;
     }
     assert!(before.contains(&id), "the history comes first: {before}");
-    // Nothing but its end follows.
+    // Only its end follows.
     assert_eq!(stream.next_data().as_deref(), Some("{}"));
 }

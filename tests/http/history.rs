@@ -77,7 +77,7 @@ fn ranges_and_steps_are_checked() {
     }
 }
 
-/// A file that cannot be used is no reason not to accept events.
+/// Events are accepted even if the file cannot be used.
 #[test]
 fn a_damaged_file_only_costs_the_history() {
     let mut daemon = Daemon::start();
@@ -94,7 +94,8 @@ fn a_damaged_file_only_costs_the_history() {
     assert_eq!(std::fs::read(&file).unwrap(), b"not a database", "it is not overwritten");
 }
 
-/// All processes that share a Redis are read together; without it, the own figures remain.
+/// All processes that share a Redis are read together; without it, the process's own figures
+/// remain.
 #[test]
 fn processes_that_share_a_redis_are_read_together() {
     let mut redis = RedisServer::start(Kind::Valkey, &[]);

@@ -1,4 +1,4 @@
-//! Good events, and bodies with one thing wrong.
+//! Valid events, and bodies with a single error.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -72,7 +72,7 @@ async fn custom_events_and_session_ends_are_queued() {
 }
 
 #[tokio::test]
-async fn a_clients_id_is_kept_and_its_retry_answered_alike() {
+async fn a_client_chosen_id_is_kept_and_its_retry_gets_the_same_answer() {
     let server = Server::start().await;
     let body = r#"{"url":"https://a.example/","projectId":"p","eventId":"my\"id"}"#;
     for _ in 0..2 {
@@ -92,7 +92,7 @@ async fn a_clients_id_is_kept_and_its_retry_answered_alike() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_named() {
+async fn errors_name_the_field() {
     let server = Server::start().await;
     let long_id = "x".repeat(257);
     let view = |field: &str, value: Value| {
@@ -123,10 +123,10 @@ async fn what_is_wrong_is_named() {
         ("/session-end", json!({"projectId": "p"}), "sessionId: missing".into()),
         ("/session-end", json!({"projectId": "p", "sessionId": ""}), "sessionId: ".into()),
     ];
-    for (path, body, told) in cases {
+    for (path, body, expected) in cases {
         let answer = server.post(path, body.to_string()).await;
         assert_eq!(answer.status, 400, "{body} {answer:?}");
-        assert!(answer.error().starts_with(&told), "{body}: {}", answer.error());
+        assert!(answer.error().starts_with(&expected), "{body}: {}", answer.error());
     }
     for body in
         ["", "  ", "null", "[]", "7", "\"x\"", "{", "{}{}", "{\"a\":\"\\ud800\"}", "\u{feff}{}"]
@@ -140,7 +140,7 @@ async fn what_is_wrong_is_named() {
 }
 
 #[tokio::test]
-async fn types_that_browsers_send_are_taken_and_others_not() {
+async fn content_types_of_browsers_are_accepted_and_others_refused() {
     let server = Server::start().await;
     for kind in ["application/json", "Application/JSON; charset=utf-8", "text/plain;charset=UTF-8"]
     {
@@ -160,7 +160,7 @@ async fn types_that_browsers_send_are_taken_and_others_not() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_kept_now_is_for_later() {
+async fn temporary_failures_ask_to_retry_later() {
     let server = Server::start().await;
     for (switch, part) in [
         (&server.queue.is_full, "7 events wait"),
@@ -190,7 +190,7 @@ async fn next_line(stream: &mut Box<dyn DebugStream>) -> DebugLog {
 }
 
 #[tokio::test]
-async fn each_step_is_told() {
+async fn each_step_is_logged() {
     let server = Server::start().await;
     let mut lines = server.bus.subscribe();
     let id = event_id(&server.post("/track", VIEW).await);

@@ -73,7 +73,7 @@ async fn surrogates_without_a_partner_do_not_cost_the_event() {
         assert_eq!(answer.status, 200, "{body} {answer:?}");
         assert_eq!(queued_payload(&server)[field], read, "{body}");
     }
-    // Whoever may not write to a project still may not, whatever its name is repaired to.
+    // A token for another project is still refused, whatever the project's name is repaired to.
     let answer =
         server.post("/track", r#"{"url":"https://a.example/","projectId":"p\ud83d"}"#).await;
     assert_eq!(answer.status, 401);

@@ -47,7 +47,7 @@ async fn a_request_may_come_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn a_client_that_has_said_all_still_gets_its_answer() {
+async fn a_half_closed_client_still_gets_its_answer() {
     let server = Server::start().await;
     for _ in 0..20 {
         let mut client = server.client().await;
@@ -56,7 +56,7 @@ async fn a_client_that_has_said_all_still_gets_its_answer() {
         assert_eq!(client.answer().await.status, 200);
         assert!(client.is_closed().await);
     }
-    // Half a body and then nothing: no event, and an answer that says so.
+    // Half a body and then nothing: no event, and a response that says so.
     let bytes = tracking(&server, VIEW);
     let mut client = server.client().await;
     client.send(&bytes[..bytes.len() - 5]).await;
@@ -92,7 +92,7 @@ async fn clients_that_vanish_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_stop_in_the_middle_of_a_body_delivers_the_answer_whole() {
+async fn a_shutdown_during_a_body_delivers_the_whole_answer() {
     let server = Server::start().await;
     let bytes = tracking(&server, VIEW);
     let mut in_head = server.client().await;
@@ -120,7 +120,7 @@ async fn a_stop_in_the_middle_of_a_body_delivers_the_answer_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_under_load_keeps_what_it_answered() {
+async fn a_shutdown_under_load_keeps_what_was_answered() {
     let server = Server::start().await;
     let bytes = tracking(&server, VIEW);
     let clients: Vec<_> = (0..20)

@@ -1,4 +1,4 @@
-//! Both sides of every bound.
+//! Values on both sides of every limit.
 
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,8 @@ async fn a_client_in_the_middle_of_a_refused_body_still_gets_the_answer() {
     let megabytes = vec![b' '; 2 << 20];
     for headers in [vec![], vec![("Authorization", "Bearer x")], vec![("Content-Type", "a/b")]] {
         let mut client = server.client().await;
-        // In pieces, between which the server answers: it must not hang up on the rest.
+        // In pieces, between which the server responds: it must not close the connection before the
+        // rest.
         for piece in post("/track", &headers, &megabytes).chunks(16 * 1024) {
             client.send(piece).await;
             for _ in 0..10 {
@@ -66,7 +67,7 @@ async fn a_client_in_the_middle_of_a_refused_body_still_gets_the_answer() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_not_asked_for() {
+async fn a_body_that_is_too_large_is_not_requested() {
     let server = capped().await;
     let mut client = server.client().await;
     let head = "POST /track HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n";
@@ -133,7 +134,7 @@ async fn a_connection_may_be_idle_for_longer_than_a_head_may_take() {
         assert_eq!(client.answer().await.status, 200);
         tokio::time::sleep(SHORT * 2).await;
     }
-    // But a head that has begun must end in time.
+    // But a head that has begun must be completed in time.
     client.send(&bytes[..10]).await;
     let began = Instant::now();
     assert!(client.is_closed().await);
@@ -174,7 +175,7 @@ async fn a_slow_body_is_given_up() {
     assert_eq!(answer.header("access-control-allow-origin"), Some(headers[1].1));
     assert!(answer.error().contains("300ms"), "{}", answer.error());
     assert!(client.is_closed().await);
-    // Each byte on its own is in time, the whole is not.
+    // Each single byte is in time, but all of them together are not.
     let mut drip = server.client().await;
     let whole = post_chunked("/track", &[("Authorization", &bearer)], b"", 1);
     drip.send(whole.strip_suffix(b"0\r\n\r\n").unwrap()).await;

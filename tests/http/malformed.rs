@@ -1,4 +1,4 @@
-//! Bodies and requests that are broken in every way: each is answered, none does harm.
+//! Bodies and requests that are malformed in every way: each gets a response, and none does harm.
 
 use bklit_wire::json::{Fields, repaired};
 
@@ -76,7 +76,7 @@ async fn a_thousand_malformed_bodies_are_refused() {
         let answer = client.answer().await;
         let text = String::from_utf8_lossy(&body);
         match answer.status {
-            // Some changes do no harm; then it is JSON that anybody would accept.
+            // Some changes do no harm; then it is valid JSON.
             200 => {
                 let json = repaired(&text);
                 let project = Fields::of(&json).unwrap().get("projectId").unwrap();
@@ -101,7 +101,7 @@ async fn a_thousand_malformed_bodies_are_refused() {
 }
 
 #[tokio::test]
-async fn deep_and_odd_json_is_survived() {
+async fn deep_and_odd_json_is_handled() {
     let server = Server::start().await;
     let deep = |open: &str, close: &str, n: usize| format!("{}{}", open.repeat(n), close.repeat(n));
     let view = |field: &str, value: &str| {
@@ -132,7 +132,7 @@ async fn deep_and_odd_json_is_survived() {
 }
 
 #[tokio::test]
-async fn requests_that_are_no_http_are_refused() {
+async fn requests_that_are_not_http_are_refused() {
     let server = Server::start().await;
     for bytes in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],

@@ -1,4 +1,4 @@
-//! More clients than the server has places for.
+//! More clients than the server has slots for.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ async fn under_pressure_refused_clients_are_disconnected() {
 }
 
 #[tokio::test]
-async fn while_all_places_are_busy_health_responds_and_the_rest_is_refused() {
+async fn while_all_slots_are_busy_health_responds_and_the_rest_is_refused() {
     let server = Server::start_with("127.0.0.1:0", |http| http.max_connections = 2).await;
     let authorization = format!("Bearer {}", server.ingest);
     let headers = [("Authorization", authorization.as_str()), ("Origin", "https://a.example")];

@@ -1,4 +1,4 @@
-//! `/api/queue`: who may look and who may repair.
+//! `/api/queue`: who may read and who may repair.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -79,7 +79,7 @@ async fn a_batch_shows_its_events_and_is_null_once_it_is_done() {
 }
 
 #[tokio::test]
-async fn where_an_event_is_is_told_with_what_was_not_looked_at() {
+async fn an_event_is_located_and_gaps_are_reported() {
     let server = with_failed(3).await;
     let body = r#"{"url":"https://a.example/","projectId":"p","eventId":"evt_mine"}"#;
     assert_eq!(server.post("/track", body).await.status, 200);
@@ -87,7 +87,7 @@ async fn where_an_event_is_is_told_with_what_was_not_looked_at() {
     let failed = &found["queued"][0];
     assert_eq!((&failed["place"], &failed["reason"]), (&json!("failed"), &json!("reason 1")));
     let found = server.get("/api/event?id=evt_mine", &[]).await.json();
-    // This queue's batch has what waits, too.
+    // This queue's batch includes the waiting items.
     let places: Vec<_> = found["queued"].as_array().unwrap().iter().map(|p| &p["place"]).collect();
     assert_eq!(places, ["inFlight", "waiting"]);
     assert_eq!(found["queued"][0]["lapsed"], json!(true));
@@ -193,7 +193,7 @@ async fn failed_items_come_in_pages() {
 }
 
 #[tokio::test]
-async fn this_machine_may_repair() {
+async fn local_requests_may_repair() {
     let server = with_failed(5).await;
     let retried = change(&server, RETRY, &[], json!(["4", "9"])).await;
     assert_eq!((retried.status, retried.json()), (200, json!({ "changed": 1 })));
@@ -263,7 +263,7 @@ async fn a_partial_change_is_an_error_with_what_was_done() {
     let edits = json!({ "edits": [{ "id": "3", "body": valid(3) }] });
     let edited = edit(&server, &edits).await;
     assert_eq!((edited.status, &edited.json()["changed"]), (503, &json!(1)));
-    // The console learns it, too.
+    // The console receives it, too.
     let client = bklit_remote::client::client(None, None).unwrap();
     let url = format!("http://{}", server.address);
     let backend = RemoteBackend::new(client, &url, None).unwrap();
@@ -276,7 +276,7 @@ async fn a_partial_change_is_an_error_with_what_was_done() {
 }
 
 #[tokio::test]
-async fn only_an_admin_token_repairs_from_elsewhere() {
+async fn remote_repairs_need_an_admin_token() {
     let server = with_failed(3).await;
     let (admin, _) = server.tokens.make(Scope::Admin, &[], |_| {}).await;
     let (limited, _) = server.tokens.make(Scope::Admin, &["p"], |_| {}).await;
@@ -285,7 +285,7 @@ async fn only_an_admin_token_repairs_from_elsewhere() {
         assert_eq!(change(&server, path, &[elsewhere], json!(["0"])).await.status, 401);
         for token in [server.ingest.as_str(), &server.read, limited.expose(), "bk_live_"] {
             let bearer = format!("Bearer {token}");
-            // A token that is there counts, also on this machine.
+            // A token that is sent counts, even on this machine.
             for headers in [
                 &[("Authorization", bearer.as_str())][..],
                 &[("Authorization", &bearer), elsewhere],
@@ -293,7 +293,7 @@ async fn only_an_admin_token_repairs_from_elsewhere() {
                 assert_eq!(change(&server, path, headers, json!(["0"])).await.status, 401);
             }
         }
-        // An address ends up in logs and histories.
+        // URLs end up in logs and histories.
         let in_query = format!("{path}?token={}", admin.expose());
         for headers in [&[elsewhere][..], &[]] {
             assert_eq!(change(&server, &in_query, headers, json!(["0"])).await.status, 401);
@@ -314,7 +314,7 @@ async fn only_an_admin_token_repairs_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_page_from_elsewhere_repairs_nothing() {
+async fn pages_of_other_origins_cannot_repair() {
     let server = with_failed(2).await;
     for header in [
         ("Origin", "https://evil.example"),
@@ -346,7 +346,7 @@ async fn a_page_from_elsewhere_repairs_nothing() {
 }
 
 #[tokio::test]
-async fn who_is_there_is_not_known_without_a_store() {
+async fn visitors_are_unknown_without_a_store() {
     let server = Server::start().await;
     let answer = server.get("/api/live", &[]).await;
     assert_eq!(answer.status, 503);

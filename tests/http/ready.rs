@@ -1,4 +1,4 @@
-//! `GET /ready`: by whether events would be accepted, told to everybody, without figures.
+//! `GET /ready`: whether events would be accepted, for any caller, without figures.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -14,7 +14,7 @@ async fn it_says_whether_events_are_accepted_and_why_not() {
     let answer = server.get("/ready", &[]).await;
     assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("ready")));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    // No worker has begun here, which is no reason to send events elsewhere.
+    // No worker has started here, which is no reason to send events elsewhere.
     assert_eq!(answer.json()["roles"]["worker"], "not ready");
     for (flag, reason) in [
         (&server.queue.is_full, "ingestion: the queue is full"),
@@ -34,7 +34,7 @@ async fn it_says_whether_events_are_accepted_and_why_not() {
 }
 
 #[tokio::test]
-async fn without_tokens_nobodys_event_is_accepted() {
+async fn without_tokens_no_event_is_accepted() {
     let server = Server::start().await;
     server.tokens.is_away.store(true, SeqCst);
     let answer = server.get("/ready", &[]).await;
@@ -45,13 +45,13 @@ async fn without_tokens_nobodys_event_is_accepted() {
     );
     server.tokens.is_away.store(false, SeqCst);
     server.works().await;
-    // One that was used counts also while the store is away.
+    // A token that was used counts even while the store is unavailable.
     server.tokens.is_away.store(true, SeqCst);
     assert_eq!(server.get("/ready", &[]).await.status, 200);
 }
 
 #[tokio::test]
-async fn everybody_may_ask_and_learns_no_figures() {
+async fn anyone_may_call_it_and_learns_no_figures() {
     let server = Server::start_with("0.0.0.0:0", |_| {}).await;
     server.works().await;
     let answer = server.get("/ready", &[]).await;
@@ -65,7 +65,7 @@ async fn everybody_may_ask_and_learns_no_figures() {
     assert_eq!(client.head().await.unwrap().status, 200);
 }
 
-/// Everybody may send these, as often as they like.
+/// Anyone may send these, as often as they like.
 #[tokio::test]
 async fn health_and_readiness_cost_the_queue_nothing() {
     let server = Server::start().await;
@@ -88,7 +88,7 @@ async fn health_and_readiness_cost_the_queue_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_seen_of_the_queue_long_ago_counts_as_not_ready() {
+async fn an_outdated_observation_of_the_queue_is_not_ready() {
     let server = Server::start().await;
     assert_eq!(server.get("/ready", &[]).await.status, 200);
     tokio::time::pause();

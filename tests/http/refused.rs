@@ -109,7 +109,7 @@ async fn refusals_before_the_body_name_page_and_token() {
         let body = crate::support::gzip(large.repeat(20).as_bytes());
         assert_eq!(server.post_with(path, &headers, body).await.status, 413);
     }
-    // What is no event does not count.
+    // Requests that are not events do not count.
     server.send(post("/api/queue/failed/retry", &[("Authorization", "Bearer x")], "{}")).await;
     let groups = groups(&server).await;
     let reasons: Vec<_> = groups.iter().map(|group| group["reason"].as_str().unwrap()).collect();

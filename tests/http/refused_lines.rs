@@ -1,5 +1,5 @@
-//! The lines about refused events name project, session, page and token, as far as those could be read:
-//! so that an operator finds the visitor.
+//! The lines about refused events name project, session, page and token, as far as those could be
+//! read: so that an operator can find the visitor.
 
 use bklit_wire::debug_bus::{DebugBus, DebugMessage, DebugStream};
 use bklit_wire::debug_log::DebugLog;
@@ -47,7 +47,7 @@ async fn a_refused_request_names_the_visitor() {
 
 /// What is not valid JSON is searched, too; long ids are those of the stored events.
 #[tokio::test]
-async fn what_can_be_read_of_a_broken_body_is_named() {
+async fn the_readable_parts_of_a_broken_body_are_named() {
     let server = Server::start().await;
     let mut lines = server.bus.subscribe();
     let long = "s".repeat(300);

@@ -46,7 +46,7 @@ async fn events_are_accepted_at_the_urls_of_all_sdks() {
 }
 
 #[tokio::test]
-async fn unknown_paths_and_methods_are_told() {
+async fn unknown_paths_and_methods_are_errors() {
     let server = Server::start().await;
     let unknown = ["/", "//", "/tracks", "/TRACK", "/api/../track", "/%74rack", "/track/x", "/api"];
     for path in unknown {
@@ -75,7 +75,7 @@ async fn unknown_paths_and_methods_are_told() {
 }
 
 #[tokio::test]
-async fn health_says_how_it_is() {
+async fn health_shows_the_state_of_each_part() {
     let server = Server::start().await;
     server.works().await;
     server.look_at_queue().await;

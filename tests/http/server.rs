@@ -46,13 +46,13 @@ pub struct MemoryQueue {
     pub failed: Mutex<Vec<FailedItem>>,
     pub is_full: AtomicBool,
     pub is_away: AtomicBool,
-    /// Changes of failed items are only made in part.
+    /// Only some changes of failed items succeed.
     pub is_partly_away: AtomicBool,
     /// Pushes of several events.
     pub writes: AtomicUsize,
-    /// Calls beside pushes.
+    /// Calls other than pushes.
     pub calls: AtomicUsize,
-    /// As long as somebody writes it, pushing waits.
+    /// While a writer holds it, pushing waits.
     pub gate: tokio::sync::RwLock<()>,
 }
 
@@ -355,7 +355,7 @@ impl Server {
         self.queue.items.lock().unwrap().clone()
     }
 
-    /// It still takes an event.
+    /// Asserts that it still accepts an event.
     pub async fn works(&self) {
         let before = self.queued().len();
         let answer = self.post("/track", r#"{"url":"https://a.example/","projectId":"p"}"#).await;

@@ -96,7 +96,7 @@ fn refuses_everything_else(daemon: &Daemon, more: &[&str]) {
     assert!(!hostile.text().contains('\u{1b}'), "{}", hostile.text());
     let count = run(daemon, "SELECT count(*) AS n FROM page_view_event").json();
     assert_eq!(count["rows"], json!([[3]]), "nothing was changed");
-    // Mistakes of an administrator are not refused requests.
+    // Errors of an administrator are not refused requests.
     assert_eq!(daemon.get("/api/refused").json()["total"], json!(0));
 }
 
@@ -155,13 +155,14 @@ fn a_query_reads_clickhouse() {
     assert!(error(&refused).contains("1001 columns"), "{}", refused.text());
 }
 
-/// The store itself ends a query, after its time or when it is stopped; meanwhile, only so many run.
+/// The store itself ends a query, after its time limit or when it is stopped; until then, the
+/// number of running queries is limited.
 #[test]
-fn a_query_is_stopped_and_has_a_place_and_a_time() {
+fn queries_can_be_stopped_and_are_limited_in_number_and_time() {
     let daemon = Daemon::start();
     stored(&daemon, 1);
     let daemon = &daemon;
-    // Asked again if the query that looks whether both are running took the place.
+    // Repeated if the query that checks whether both are running took the slot.
     let endless = |id: &str| loop {
         let ended = send(daemon, "/api/sql", &json!({ "query": ENDLESS, "id": id }));
         if !error(&ended).contains(BUSY) {
@@ -181,7 +182,7 @@ fn a_query_is_stopped_and_has_a_place_and_a_time() {
         let stopped = one.join().unwrap();
         assert_eq!((stopped.status, error(&stopped).as_str()), (503, "the query was stopped"));
         assert_eq!(run(daemon, "SELECT 1").status, 200, "its place is free");
-        // The other one ends by itself.
+        // The other one ends on its own.
         let late = two.join().unwrap();
         assert_eq!(late.status, 503);
         assert!(error(&late).contains("took longer than 10s"), "{}", late.text());
@@ -247,7 +248,7 @@ async fn only_administrators_query() {
         for header in [elsewhere, ("Origin", "https://evil.example"), ("Host", "rebound.example")] {
             assert_eq!(server.send(sends(path, &[header])).await.status, 401, "{path} {header:?}");
         }
-        // An address ends up in logs.
+        // URLs end up in logs.
         let in_query = format!("{path}?token={}", admin.expose());
         assert_eq!(server.send(sends(&in_query, &[elsewhere])).await.status, 401, "{path}");
         // This server has no store.

@@ -83,7 +83,7 @@ async fn each_event_of_a_batch_counts() {
 }
 
 #[tokio::test]
-async fn a_token_may_send_so_many_events_a_day() {
+async fn a_token_has_a_daily_limit() {
     let server = Server::with_settings("127.0.0.1:0", |settings| {
         settings.limits.token_per_day = 3;
     })
@@ -134,7 +134,7 @@ async fn ends_of_unknown_sessions_are_bounded_and_marked_and_not_in_the_future()
     let known: Vec<_> = ends.iter().filter(|end| !end.unverified).collect();
     assert_eq!(known.len(), 1);
     assert_eq!((known[0].session_id.as_str(), ends.len()), ("s", accepted + 1));
-    // With a token, nothing of this applies.
+    // With a token, none of this applies.
     let forged = r#"{"sessionId":"unknown","projectId":"p","unverified":true}"#;
     for _ in 0..20 {
         assert_eq!(server.post("/session-end", forged).await.status, 200);
@@ -144,7 +144,7 @@ async fn ends_of_unknown_sessions_are_bounded_and_marked_and_not_in_the_future()
 }
 
 #[tokio::test]
-async fn wrong_tokens_are_looked_up_so_often_only_and_shown_once() {
+async fn lookups_of_wrong_tokens_are_limited_and_logged_once() {
     let server = Server::with_settings("127.0.0.1:0", |settings| {
         settings.limits.unknown_tokens_per_second = 1;
     })
@@ -210,7 +210,7 @@ async fn a_refused_site_is_named_in_the_log_only() {
 }
 
 #[tokio::test]
-async fn this_machine_may_need_a_token_too() {
+async fn local_requests_may_need_a_token_too() {
     let server = Server::with_settings("127.0.0.1:0", |settings| {
         settings.auth.loopback_needs_token = true;
     })

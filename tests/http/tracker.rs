@@ -68,7 +68,7 @@ async fn playground(server: &Server, headers: &[(&str, &str)]) -> Answer {
 }
 
 #[tokio::test]
-async fn the_playground_is_served_to_whom_the_setting_says() {
+async fn the_playground_is_served_as_configured() {
     let proxied = [("X-Forwarded-For", "203.0.113.9")];
     for (setting, local, remote) in
         [(Playground::Off, 404, 404), (Playground::Local, 200, 404), (Playground::Public, 200, 200)]
@@ -101,7 +101,7 @@ fn the_first_token_is_filled_in_for_this_machine_only_and_while_it_works() {
 }
 
 #[test]
-fn a_playground_for_this_machine_needs_a_server_for_this_machine() {
+fn a_local_playground_needs_a_local_server() {
     let cli = Cli::new();
     let error = cli.run(&["--no-ui", "--playground", "--listen", "0.0.0.0:0"]).failed();
     assert!(error.contains("http.playground (from --playground) needs a loopback"), "{error}");

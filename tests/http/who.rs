@@ -140,7 +140,7 @@ fn events_are_counted_by_all_that_is_known_of_them() {
 }
 
 #[test]
-fn an_unknown_word_is_answered_with_the_known_ones() {
+fn an_unknown_value_is_answered_with_the_known_ones() {
     let senders = Senders::start();
     for (query, field, known) in [
         ("?by=ip", "by", "project, token, address, page, type, referrer, country"),
@@ -201,7 +201,7 @@ fn the_figures_of_a_process_begin_with_it() {
     assert_eq!(counted(&daemon), 1);
     let daemon = daemon.restart();
     assert_eq!(counted(&daemon), 0);
-    // What is counted in a second and then asked for is not counted again.
+    // Counts of a second that has been queried are not added again.
     daemon.track("https://a.example/");
     eventually(DEADLINE, "it is stored", || {
         daemon.get("/metrics").text().contains("bklit_batch_events_count 1")

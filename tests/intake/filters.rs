@@ -1,4 +1,4 @@
-//! Events that are no visits, and what visitors do not want to be kept.
+//! Events that are not visits, and data that visitors do not want to be kept.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn start(change: impl FnOnce(&mut Settings)) -> Server {
     start_with_grace(Duration::from_secs(300), change).await
 }
 
-/// A server on which sessions end so long after their sockets were closed.
+/// A server on which sessions end this long after their sockets were closed.
 async fn start_with_grace(grace: Duration, change: impl FnOnce(&mut Settings)) -> Server {
     let http = Http::with_settings("127.0.0.1:0", change).await;
     Server::over(http, |settings| settings.session_grace = grace).await

@@ -1,4 +1,4 @@
-//! What becomes of values that are unusual, over both servers.
+//! How unusual values are handled, over both servers.
 
 mod filters;
 mod texts;

@@ -49,7 +49,7 @@ async fn a_text_is_truncated_at_a_character() {
 }
 
 #[tokio::test]
-async fn what_the_server_fills_in_is_truncated_as_well() {
+async fn values_set_by_the_server_are_truncated_as_well() {
     let server = start().await;
     let long = "x".repeat(9_000);
     let body = json!({

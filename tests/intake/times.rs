@@ -74,7 +74,7 @@ async fn an_implausible_timestamp_is_replaced_with_a_warning() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_time_is_replaced_with_a_warning() {
+async fn an_invalid_time_is_replaced_with_a_warning() {
     replaced([
         (json!("+010000-01-01T00:00:00.000Z"), "2106-02-07T06:28:15.999Z"),
         (json!("now"), "\"now\" is not a time"),

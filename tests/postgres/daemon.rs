@@ -60,7 +60,7 @@ fn bklits_tokens_and_our_own_both_work() {
     let made = daemon.cli(&["token", "create", "--project", "p", "--quiet"]);
     assert_eq!(track(&daemon, made.trim()).status, 200);
     let list = daemon.cli(&["token", "list"]);
-    assert!(list.contains("made at the first start") && !list.contains("current"), "{list}");
+    assert!(list.contains("created at the first start") && !list.contains("current"), "{list}");
     assert!(list.contains("Bklit's dashboard"), "{list}");
     assert_eq!(daemon.cli(&["token", "list", "--json"]).lines().count(), 2);
     // A beacon has no token, but the project has one.

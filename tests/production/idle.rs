@@ -38,7 +38,7 @@ fn measured() -> u64 {
 fn costs_little(redis: &RedisServer, clickhouse: &ClickHouse, processes: u32) {
     let seconds = measured();
     let statements = || clickhouse.log().len();
-    // A start takes commands. In the next minutes it looks twice for sessions to end.
+    // A start takes commands. In the next minutes it sweeps idle sessions twice.
     std::thread::sleep(Duration::from_secs(if seconds > SECONDS { 160 } else { 4 }));
     redis.cli(&["CONFIG", "RESETSTAT"]);
     let before = statements();
@@ -108,9 +108,9 @@ fn idle_processes_with_one_role_each_cost_little_too() {
     stored(&processes[2], 1);
 }
 
-/// A store that fails is noticed as soon as somebody looks.
+/// A failing store is noticed as soon as its state is requested.
 #[test]
-fn the_state_of_an_idle_process_is_fresh_for_whoever_looks() {
+fn the_state_of_an_idle_process_is_fresh_on_request() {
     let (redis, mut clickhouse) = (RedisServer::start(Kind::Valkey, &[]), ClickHouse::own());
     let daemon = Daemon::with_settings(&settings(&redis, &clickhouse));
     tables_exist(&daemon);

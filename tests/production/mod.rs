@@ -50,7 +50,7 @@ fn each_combination_of_servers_stores_what_it_accepts() {
             let health = daemon.get("/health").json();
             health["status"] == "ok" && health["spooled"] == 0
         });
-        assert!(daemon.cli(&["token", "list"]).contains("made at the first start"));
+        assert!(daemon.cli(&["token", "list"]).contains("created at the first start"));
         // Nothing was written to files instead.
         let files = |name: &str| daemon.data_dir().join(name).exists();
         assert_eq!(files("tokens.db"), !with_redis, "{settings}");

@@ -50,7 +50,7 @@ fn sources(under: &str) -> Vec<(PathBuf, String)> {
                 walk(&path, found);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                // Tests may do as they like.
+                // This does not apply to tests.
                 let code = text.split("#[cfg(test)]\nmod").next().unwrap().to_owned();
                 found.push((path, code));
             }
@@ -100,7 +100,7 @@ fn only_the_composition_root_names_adapters() {
 /// The package's own clippy.toml forbids the clock, the time zone, files and the environment; what
 /// could wait or do I/O is not among its dependencies.
 #[test]
-fn the_core_of_the_console_awaits_nothing() {
+fn the_core_of_the_console_never_awaits() {
     let manifest = fs::read_to_string(root().join("src/tui/core/Cargo.toml")).unwrap();
     for runtime in ["tokio", "futures", "rustix", "hyper"] {
         assert!(!manifest.contains(runtime), "{runtime}");
@@ -134,7 +134,7 @@ fn the_modules_of_the_core_have_no_cycle() {
     }
 }
 
-/// A new screen is a variant and its implementations; no other code tells screens apart.
+/// A new screen is a variant and its implementations; no other code distinguishes screens.
 #[test]
 fn the_screen_is_matched_in_one_place() {
     let mut found =

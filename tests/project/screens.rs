@@ -16,7 +16,7 @@ const ATTRIBUTES: [&str; 14] = [
     "xmlns", "width", "height", "viewBox", "role", "x", "y", "rx", "fill", "stroke", "d", "class",
     "transform", "textLength",
 ];
-/// What would be loaded, run, or be no one else's business.
+/// Anything that would be loaded or run, or is private.
 const NEVER: [&str; 8] = ["script", "href", "url(", "@import", "<!", "bk_live_", "/home/", "/tmp/"];
 
 fn folder() -> PathBuf {
@@ -30,7 +30,7 @@ fn picture(name: &str) -> String {
 }
 
 #[test]
-fn the_views_are_the_files_and_the_pages_show_each() {
+fn views_have_files_and_pages_show_each() {
     let views: BTreeSet<_> = VIEWS.iter().map(|(name, _)| format!("{name}.svg")).collect();
     let files = std::fs::read_dir(folder()).unwrap();
     let files: BTreeSet<_> =
@@ -58,7 +58,7 @@ fn pictures_have_an_alternative_text() {
 #[test]
 fn pictures_are_well_formed_and_load_and_run_nothing() {
     for (name, title) in VIEWS {
-        // How a token begins, in the advice of an error, is not a token.
+        // The start of a token in the advice of an error is not a token.
         let text = picture(name).replace("bk_live_…", "");
         let most = if *name == views::FILM { 400_000 } else { 60_000 };
         assert!(text.len() <= most, "{name} has {} bytes", text.len());
@@ -109,7 +109,7 @@ fn check(text: &str) -> Result<(), String> {
     }
 }
 
-/// ` name="value"` again and again, no name twice.
+/// Repeated ` name="value"`, no name twice.
 fn check_attributes(mut rest: &str) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     while !rest.is_empty() {

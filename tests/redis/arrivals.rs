@@ -18,7 +18,7 @@ fn calls(server: &RedisServer, command: &str) -> u64 {
     found.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
 }
 
-/// Waits until the queue has looked and waits.
+/// Waits until the queue has checked and is waiting.
 async fn waits(server: &RedisServer) {
     let deadline = Instant::now() + SOON;
     while calls(server, "exists") == 0 {
@@ -46,7 +46,7 @@ async fn an_item_of_another_program_is_noticed_at_once_and_without_polling() {
         timeout(SOON, ready).await.unwrap().unwrap();
         let took = pushed.elapsed();
         assert!(took < Duration::from_secs(2), "{kind:?}: {took:?}");
-        // With something to claim, nobody waits.
+        // With something to claim, no caller waits.
         timeout(SOON, queue.ready()).await.unwrap();
     }
 }
@@ -120,7 +120,7 @@ async fn a_server_that_has_become_a_replica_is_noticed() {
 }
 
 #[tokio::test]
-async fn waiting_goes_on_after_a_restart_of_the_server() {
+async fn waiting_continues_after_a_restart_of_the_server() {
     let mut server = RedisServer::start(Kind::Valkey, &[]);
     let queue = queue_at(&server);
     let waiting = {

@@ -115,7 +115,7 @@ async fn a_lease_from_before_the_clock_was_set_back_is_shortened() {
         })
         .await;
         assert_eq!((&again.id.batch, again.items), (&held.id.batch, held.items));
-        // A long lease is left alone by those who ask for short ones.
+        // Callers that request short leases leave a long one alone.
         assert!(queue.claim(10, short).await.unwrap().is_none());
         let ends: f64 =
             server.cli(&["ZSCORE", &format!("{QUEUE}:inflight"), &again.id.batch]).parse().unwrap();

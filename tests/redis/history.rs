@@ -115,8 +115,8 @@ async fn there_is_no_gap_between_history_and_live_lines() {
         .await;
         for round in 0..6 {
             let watching = bus_at(&server, 0);
-            let beside: [&dyn DebugBus; 3] = [&*one, &*two, &watching];
-            for (which, bus) in beside.into_iter().enumerate() {
+            let buses: [&dyn DebugBus; 3] = [&*one, &*two, &watching];
+            for (which, bus) in buses.into_iter().enumerate() {
                 let mut stream = bus.subscribe_after(300);
                 let mut last: HashMap<String, u64> = HashMap::new();
                 for _ in 0..900 {

@@ -20,7 +20,7 @@ fn key(session: &str) -> SessionKey {
     SessionKey { project_id: "p1".into(), session_id: session.into() }
 }
 
-/// The time so many seconds ago.
+/// The time this many seconds ago.
 fn ago(seconds: i64) -> UtcMillis {
     UtcMillis::from_epoch_millis(UtcMillis::now().epoch_millis() - seconds * 1000)
 }
@@ -52,7 +52,7 @@ async fn presence_is_the_contracts_sorted_set() {
         let gone = [(key("s7"), at(9_000)), (key("s8"), at(9_000)), (key("unknown"), at(1))];
         presence.ended(&gone, TIMEOUT).await.unwrap();
         assert_eq!(presence.count("p1").await, Ok(2_498));
-        // A set that nobody updates disappears, but not while sessions are active.
+        // A set that is no longer updated disappears, but not while sessions are active.
         let expiry: u64 = server.cli(&["TTL", SESSIONS]).parse().unwrap();
         assert!((3_500..=3_600).contains(&expiry), "{expiry}");
     }

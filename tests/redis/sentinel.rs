@@ -22,7 +22,7 @@ async fn pushed(queue: &RedisQueue, id: &str) {
 }
 
 #[tokio::test]
-async fn the_primary_is_followed_through_a_fail_over_and_back() {
+async fn the_primary_is_followed_through_a_failover_and_back() {
     let mut sentinels = Sentinels::start(&[("appendfsync", "always")]);
     let queue = queue(&sentinels, Durability::Always);
     pushed(&queue, "a").await;
@@ -106,7 +106,7 @@ async fn repeated_attempts_wait_for_the_disk_of_a_replica_too() {
 
 /// Its connection is from a time when there was no replica, and was idle since the replica came back.
 #[tokio::test]
-async fn a_primary_that_hung_during_a_fail_over_confirms_nothing() {
+async fn a_primary_that_hung_during_a_failover_confirms_nothing() {
     let mut sentinels = Sentinels::start(&[("appendfsync", "always")]);
     let (primary, replica) = (sentinels.primary(), 1 - sentinels.primary());
     sentinels.servers[replica].kill9();
@@ -125,7 +125,7 @@ async fn a_primary_that_hung_during_a_fail_over_confirms_nothing() {
         info.contains("master_link_status:up").then_some(())
     })
     .await;
-    // Longer than it is taken for granted that there is none.
+    // Longer than it is assumed that there is none.
     tokio::time::sleep(Duration::from_secs(6)).await;
     sentinels.servers[primary].freeze();
     let pushing = tokio::spawn(async move { (strict.push(item("b")).await, strict) });
@@ -138,12 +138,12 @@ async fn a_primary_that_hung_during_a_fail_over_confirms_nothing() {
     eventually("the new primary is used", || async { strict.push(item("c")).await.ok() }).await;
 }
 
-/// One that was cut off during a fail-over still names the previous primary.
+/// One that was cut off during a failover still names the previous primary.
 #[tokio::test]
-async fn the_sentinel_that_knows_of_the_latest_fail_over_counts() {
+async fn the_sentinel_that_knows_of_the_latest_failover_counts() {
     let (sentinels, outdated) = (Sentinels::start(&[]), Sentinels::start(&[]));
     let first = sentinels.primary();
-    eventually("a fail-over begins", || async { sentinels.fail_over().then_some(()) }).await;
+    eventually("a failover begins", || async { sentinels.fail_over().then_some(()) }).await;
     eventually("all name the other", || async { (sentinels.all_name(1 - first)).then_some(()) })
         .await;
     let minority = outdated.url().split(',').next().unwrap().to_owned();
@@ -165,7 +165,7 @@ async fn a_demoted_server_is_left_without_closing_its_connections() {
     pushed(&queue, "a").await;
     let first = sentinels.primary();
     sentinels.servers[1 - first].cli(&["CONFIG", "SET", "replica-priority", "1"]);
-    eventually("a fail-over begins", || async { sentinels.fail_over().then_some(()) }).await;
+    eventually("a failover begins", || async { sentinels.fail_over().then_some(()) }).await;
     eventually("the other is the primary", || async {
         (sentinels.primary() != first).then_some(())
     })

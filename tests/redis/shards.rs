@@ -1,5 +1,5 @@
-//! A queue of several lists: who gets which events, workers that serve all lists, and changes of their
-//! number while events arrive and clients repeat them.
+//! A queue of several lists: how events are spread, workers that serve all lists, and changes of
+//! their number while events arrive and clients repeat them.
 
 mod changes;
 mod nodes;
@@ -128,7 +128,7 @@ async fn operations_on_items_and_batches_find_their_list() {
     for _ in 0..SHARDS {
         claims.push(queue.claim(1, LEASE).await.unwrap().unwrap());
     }
-    // Another process, which was started with another number, and one that only looks.
+    // Another process, which was started with another number, and one that only reads.
     let other = queue_on(&server, 1);
     let tool = queue_with(server_at(&server), None);
     let mut batches: Vec<_> = tool.batches(10).await.unwrap().into_iter().map(|b| b.id).collect();

@@ -353,12 +353,12 @@ async fn failed_events_of_spool_and_queue_are_one_list() {
     assert_eq!(all_failed(&queue).await[0].body, "x1");
     assert_eq!(queue.delete_failed(&[id(0), id(3), id(5)]).await.unwrap(), 2, "one has a new id");
     // As a command does while another process owns the spool.
-    let beside = SpooledQueue::for_repair(queue_at(&server), spool_in(dir.path(), 10_000));
-    let left = all_failed(&beside).await;
+    let repair = SpooledQueue::for_repair(queue_at(&server), spool_in(dir.path(), 10_000));
+    let left = all_failed(&repair).await;
     assert_eq!(left, all_failed(&queue).await);
     let left: Vec<_> = left.into_iter().map(|failed| failed.id).collect();
-    assert_eq!(beside.stats().await.unwrap().failed, 5);
-    assert_eq!(beside.delete_failed(&left).await.unwrap(), 5);
+    assert_eq!(repair.stats().await.unwrap().failed, 5);
+    assert_eq!(repair.delete_failed(&left).await.unwrap(), 5);
     eventually("the owner sees it", || async {
         (queue.stats().await.unwrap().failed == 0).then_some(())
     })

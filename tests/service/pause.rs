@@ -80,7 +80,7 @@ fn events_are_refused_while_the_intake_is_paused() {
         daemon.get("/ready").text().contains("an operator has paused accepting events")
     });
     assert!(daemon.get("/api/refused").text().contains(r#""reason":"paused""#));
-    // A planned pause is no failure.
+    // A planned pause is not a failure.
     let errors = |text: String| {
         text.lines().any(|line| line.contains(r#"level="error"} "#) && !line.ends_with(" 0"))
     };

@@ -92,7 +92,7 @@ fn a_console_without_ingestion_shows_what_there_is() {
 
 /// The last figures of a process that stops say so; one that is killed is only silent.
 #[test]
-fn a_process_that_stops_takes_its_leave() {
+fn a_process_that_stops_announces_it() {
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let settings = format!("redis_url = '{}'", redis.url());
     let start = |roles| Daemon::with_environment(&settings, &[("BKLIT_ROLES", roles)]);

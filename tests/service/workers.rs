@@ -182,7 +182,7 @@ async fn workers_in_two_processes_share_sessions_on_servers() {
 /// One event for each of 1,600 months, as earlier versions accepted them, and then normal ones: each
 /// month would be a partition, and so a block, in each table.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_with_events_of_all_months_holds_nobody_up() {
+async fn events_of_all_months_do_not_hold_up_others() {
     const MONTHS: i64 = 1_600;
     let redis = RedisServer::start(Kind::Valkey, &[]);
     let server = ClickHouse::own();
@@ -289,7 +289,7 @@ impl Store for Crashing {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_in_one_worker_ends_all() {
+async fn a_panic_in_one_worker_ends_the_process() {
     let dir = tempfile::tempdir().unwrap();
     let queue: Arc<dyn Queue> =
         Arc::new(SqliteQueue::open(&dir.path().join("queue.db"), 10).unwrap());

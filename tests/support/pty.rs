@@ -227,7 +227,7 @@ impl Pty {
         has_mouse(self.shared.received.lock().unwrap().parser.screen())
     }
 
-    /// Fails unless the terminal is in the state from before the program.
+    /// Fails unless the terminal is in the state that it had before the program.
     #[track_caller]
     pub fn assert_restored(&self) {
         let after = tcgetattr(&self.tty).unwrap();

@@ -1,5 +1,5 @@
-//! What the console says about its source: where it is, since when there is no connection, and for
-//! how long figures are known.
+//! What the console shows about its source: its address, since when the connection is lost, and
+//! what time figures cover.
 
 use bklit_console_core::model::ModelOptions;
 use bklit_console_core::msg::Msg;
@@ -23,7 +23,7 @@ fn figures_say_how_long_they_cover() {
     pass(&mut console, 60, |_| {});
     assert_says(&console, " 1m: p50 ");
     assert_says(&console, ", last minute");
-    // What happened meanwhile is not counted.
+    // What happened in between is not counted.
     console.feed(vec![DebugMessage::Disconnected("refused".into())]);
     console.tick(9);
     console.feed(vec![DebugMessage::Connected]);

@@ -1,5 +1,5 @@
-//! The console's loop in a pseudo-terminal, on streams that the real pipeline does not make:
-//! floods, panics. The program is this test binary itself, which runs [`child`] alone.
+//! The console's loop in a pseudo-terminal, on streams that the real pipeline does not produce:
+//! floods, panics. The program is this test binary itself, which runs only [`child`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::support::{DEADLINE, eventually, resident_kib};
 const MODE: &str = "BKLIT_TEST_CONSOLE";
 /// Where the child reports how the console ended; its terminal without.
 const REPORT: &str = "BKLIT_TEST_REPORT";
-/// So few that the buffer is full, and takes no more memory, soon.
+/// Few enough that the buffer is soon full, and uses no more memory.
 const MAX_LINES: usize = 5_000;
 
 /// Not a test of its own: the console for the others.
@@ -42,7 +42,7 @@ fn child() {
         let _ignored = tokio::signal::unix::signal(kind).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let mut settings = Settings { data_dir: dir.path().to_owned(), ..Settings::default() };
-        // So that every end has to give it back.
+        // So that every exit has to restore it.
         settings.console.mouse = true;
         settings.console.max_lines = MAX_LINES;
         let options =
@@ -80,14 +80,14 @@ impl DebugStream for Script {
         };
         match (self.mode.as_str(), self.next) {
             ("flood", number) => line(format!("line {number}")),
-            // Nothing of a screen stays for the next one.
+            // Nothing of one screen remains on the next one.
             ("noise", number) => {
                 let noise = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 line(format!("line {number} {}", format!("{noise:x} ").repeat(8)))
             }
             (_, 1) => line("the first line".into()),
             ("panic", _) => {
-                // Time to draw; a wait that is cancelled begins anew.
+                // Time to draw; a cancelled wait starts over.
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 panic!("on the console's thread");
             }
@@ -146,14 +146,14 @@ fn outlives_a_bus_that_closes() {
 }
 
 #[test]
-fn a_console_that_is_dropped_has_given_the_terminal_back() {
+fn a_dropped_console_restores_the_terminal() {
     let mut pty = console("dropped");
     pty.wait_for("its own screen", vt100::Screen::alternate_screen);
     assert_ended(&mut pty, "dropped");
 }
 
 #[test]
-fn a_panic_gives_the_terminal_back_before_its_report() {
+fn a_panic_restores_the_terminal_before_its_report() {
     let mut pty = console("panic");
     pty.wait_for_text("the first line");
     assert_ended(&mut pty, "failed: the console panicked");
@@ -180,7 +180,7 @@ fn a_key_is_answered_in_a_flood() {
     assert_ended(&mut pty, "ended: Quit");
 }
 
-/// The terminal takes a tenth of what the console could draw.
+/// The terminal accepts a tenth of what the console could draw.
 #[test]
 fn a_slow_terminal_gets_fewer_frames_and_the_newest() {
     const PACE: usize = 10 * 1024;
@@ -190,7 +190,7 @@ fn a_slow_terminal_gets_fewer_frames_and_the_newest() {
     pty.wait_for_text("line ");
     pty.slow_down(PACE);
     let start = pty.received();
-    // So long that queued frames would be ten times what may be on its way.
+    // Long enough that queued frames would be ten times what may be in transit.
     eventually(DEADLINE, "some seconds pass", || pty.received() > start + 4 * PACE);
     let memory = resident_kib(pty.pid());
     let pressed = pty.received();
@@ -206,7 +206,7 @@ fn a_slow_terminal_gets_fewer_frames_and_the_newest() {
 }
 
 #[test]
-fn a_frozen_terminal_does_not_hold_up_the_end() {
+fn a_frozen_terminal_does_not_delay_the_exit() {
     let mut pty = console("flood");
     pty.wait_for_text("line ");
     pty.jam();

@@ -1,6 +1,8 @@
-//! Failed events are edited: what is shown of it, and what is sent.
+//! Editing failed events: what is shown, and what is sent.
 
-use bklit_console_core::bulk::{BulkReport, Deed, End, Known, Preview, Progress, Sample, Which};
+use bklit_console_core::bulk::{
+    BulkReport, End, Known, Operation, Preview, Progress, Sample, Which,
+};
 use bklit_console_core::model::{Focus, ModelOptions, Screen};
 use bklit_console_core::msg::{Effect, Msg, Report};
 use bklit_console_core::requests::{Answer, KeptEdit, Request};
@@ -19,7 +21,7 @@ fn queue(width: u16, height: u16) -> Console {
     console
 }
 
-/// Opens the editor with the selected event, which leaves it with `from` replaced.
+/// Opens the editor with the selected event, which it saves with `from` replaced.
 fn edit(console: &mut Console, from: &str, to: &str) -> Option<Effect> {
     let Some(Effect::Edit(text)) = console.keys("e") else { panic!("no editor") };
     console.send(Msg::Report(Report::Edited(Ok(text.replace(from, to)))))
@@ -68,7 +70,7 @@ fn an_edited_event_is_compared_checked_and_retried() {
         edited: Edited { changed, invalid: invalid.to_vec() },
         kept: "/data/edited-events.jsonl".into(),
     };
-    // An answer that was lost: it can be repeated.
+    // The answer was lost: the edit can be repeated.
     let lost = Answer::Edited(Err("no answer within 30 s".into()));
     let asks = console.send(Msg::Answer(lost));
     assert_eq!(asks, Some(Effect::Ask(Request::Queue { failed: 100 })));
@@ -89,7 +91,7 @@ fn an_edited_event_is_compared_checked_and_retried() {
 }
 
 #[test]
-fn a_mistake_is_shown_and_can_be_edited() {
+fn an_error_is_shown_and_can_be_edited() {
     let mut console = queue(80, 24);
     assert_eq!(edit(&mut console, "{", "["), None, "there is nothing to check");
     assert_says(&console, "not JSON");
@@ -135,7 +137,7 @@ fn previewed(width: u16, height: u16) -> Console {
     let mut console = queue(width, height);
     console.keys(&format!("E{RULE}"));
     let plan = planned(console.code(KeyCode::Enter));
-    let Deed::Preview(rule) = &plan.deed else { panic!("{plan:?}") };
+    let Operation::Preview(rule) = &plan.operation else { panic!("{plan:?}") };
     let sample = |nth: usize, problem: Option<&str>| Sample {
         item: failed(nth),
         edited: rule.apply(&failed(nth).body).unwrap(),
@@ -162,7 +164,7 @@ fn a_rule_is_previewed_and_then_applied_after_a_question() {
     assert_says(&console, "Edit and retry 44 events? Type 44:");
     console.keys("44");
     let plan = planned(console.code(KeyCode::Enter));
-    assert_eq!(plan.deed, Deed::Edit(RULE.parse().unwrap()));
+    assert_eq!(plan.operation, Operation::Edit(RULE.parse().unwrap()));
     assert_eq!((plan.which, plan.total), (Which::With(String::new()), 65));
     assert_eq!(plan.known, Known { count: 44, is_exact: true });
     assert!(matches!(console.model.screen(), Screen::Queue(_)));
@@ -174,7 +176,7 @@ fn a_rule_is_previewed_and_then_applied_after_a_question() {
 }
 
 #[test]
-fn a_rule_can_be_changed_and_its_mistakes_are_explained() {
+fn a_rule_can_be_changed_and_its_errors_are_explained() {
     let mut console = previewed(120, 40);
     assert_eq!(console.keys("e"), None);
     let Focus::Prompt(prompt) = console.model.focus() else { panic!("no prompt") };
@@ -191,5 +193,5 @@ fn a_rule_can_be_changed_and_its_mistakes_are_explained() {
     let report = BulkReport { progress, end: Some(End::Previewed(preview)) };
     console.send(Msg::Report(Report::Bulk(report)));
     assert_says(&console, "the rule changes none of 65 events");
-    assert!(matches!(plan.deed, Deed::Preview(_)));
+    assert!(matches!(plan.operation, Operation::Preview(_)));
 }

@@ -1,4 +1,4 @@
-//! A console for tests: a fixed clock, lines of a believable pipeline, keys by name.
+//! A console for tests: a fixed clock, lines of a realistic pipeline, keys by name.
 
 use std::sync::Arc;
 
@@ -160,7 +160,7 @@ fn event_id(event: usize) -> String {
 const PATHS: [&str; 5] =
     ["/", "/pricing", "/checkout", "/blog/how-we-count?utm_source=mail", "/docs"];
 
-/// The lines that events leave behind, stage by stage; now and then something goes wrong.
+/// The lines of events, stage by stage, with an occasional failure.
 pub(super) fn traffic(events: usize) -> Vec<DebugLog> {
     let mut logs: Vec<DebugLog> = Vec::new();
     for event in 0..events {
@@ -235,7 +235,7 @@ pub(super) fn traffic(events: usize) -> Vec<DebugLog> {
     logs
 }
 
-/// What one process publishes about a second.
+/// The gauges of one process for one second.
 pub(super) fn gauges(second: u64) -> Gauges {
     let latencies = |base: u64| {
         let mut histogram = Latencies::histogram();

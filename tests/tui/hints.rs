@@ -1,4 +1,4 @@
-//! What is said about keys names those in effect.
+//! Texts that mention keys name those in effect.
 
 use std::collections::BTreeMap;
 
@@ -99,7 +99,7 @@ fn the_context_and_marks_name_them() {
 }
 
 #[test]
-fn what_stands_where_there_are_no_lines_names_them() {
+fn the_empty_log_names_them() {
     let mut console = Console::with(own_keys(options((120, 40))));
     assert_says(&console, "(Ctrl-K copies the command)");
     console = Console::with(own_keys(small()));
@@ -130,7 +130,7 @@ fn a_banner_names_the_key_only_where_it_works() {
 }
 
 #[test]
-fn what_cannot_be_changed_is_named_too() {
+fn keys_that_cannot_be_changed_are_named_too() {
     let mut console = console();
     console.keys(":");
     assert_says(&console, "Tab complete  ↑ ↓ history  Enter run  Esc cancel");

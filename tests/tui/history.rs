@@ -148,16 +148,16 @@ fn the_heat_map_is_legible_everywhere() {
         let buffer = page(theme, false).buffer();
         let reversed =
             buffer.content().iter().filter(|cell| cell.modifier.contains(Modifier::REVERSED));
-        assert!(reversed.count() > 8, "the time looked at is visible");
+        assert!(reversed.count() > 8, "the selected time is visible");
         let shades = ["▒", "▓", "█"]
             .map(|shade| buffer.content().iter().filter(|cell| cell.symbol() == shade).count());
         assert!(shades.iter().all(|&count| count > 0), "{shades:?}");
     }
 }
 
-/// The log follows the time looked at, and is there when the page is closed.
+/// The log follows the selected time, and stays there when the page is closed.
 #[test]
-fn the_log_follows_the_time_looked_at() {
+fn the_log_follows_the_selected_time() {
     let mut console = Console::new(100, 40);
     let lines = (0..50).map(|minute| {
         let mut line = log(0, Stage::Worker, Level::Info, &format!("line {minute:02}"), &json!({}));
@@ -182,7 +182,7 @@ fn the_log_follows_the_time_looked_at() {
 }
 
 #[test]
-fn zooming_and_moving_ask_for_the_window() {
+fn zooming_and_moving_request_the_window() {
     let mut console = busy(120, 40);
     let asked = console.keys("H");
     let hour = answer(&mut console, &asked);
@@ -212,7 +212,7 @@ fn zooming_and_moving_ask_for_the_window() {
     let night = answer(&mut console, &asked);
     let three = UtcMillis::from_epoch_millis((NOON - 9 * 3_600) * 1_000);
     assert!(night.place(three).is_some() && night.step() == MINUTE, "{night:?}");
-    // Moved beyond the window, which is requested then.
+    // Moved beyond the window, so the new window is requested.
     let asked = (0..7).find_map(|_| console.keys("["));
     assert!(matches!(asked, Some(Effect::Ask(Request::History(_)))), "{asked:?}");
 }
@@ -317,7 +317,7 @@ fn the_history_is_there_at_the_start() {
         let mut points = history["points"].as_array().unwrap().iter();
         points.any(|point| point["acceptToStored"][0][1] == 1)
     });
-    let (mut pty, _dir) = super::asking::attach(&daemon, &[]);
+    let (mut pty, _dir) = super::requests::attach(&daemon, &[]);
     pty.send("H");
     pty.wait_for_text("accept→stored, accepted");
     pty.wait_for("the figures", |screen| {

@@ -1,4 +1,4 @@
-//! A bad night: what the first screen says about each incident, and where its keys lead.
+//! A bad night: what the first screen shows about each incident, and where its keys lead.
 
 use bklit_console_core::model::Screen;
 use bklit_console_core::msg::Msg;

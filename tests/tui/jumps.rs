@@ -1,4 +1,4 @@
-//! Jumps over many lines: in slices, with progress, and ended by a key.
+//! Jumps over many lines: in slices, with progress, and cancelled by a key.
 
 use bklit_console_core::model::Screen;
 use bklit_console_core::msg::Msg;
@@ -10,8 +10,8 @@ use super::feed::{Console, log};
 
 const LINES: usize = 3_000;
 
-/// Lines of which the first is an error and begins an event that the last one ends; a few are
-/// looked at at a time.
+/// Lines of which the first is an error about an event that the last one is about, too; few are
+/// examined at a time.
 fn many(width: u16) -> Console {
     let mut console = Console::new(width, 24);
     let line = |nth: usize| {
@@ -59,7 +59,7 @@ fn a_far_line_is_reached_slice_by_slice_with_progress() {
 }
 
 #[test]
-fn esc_ends_a_jump_and_nothing_else() {
+fn esc_cancels_only_the_jump() {
     let mut console = many(80);
     console.keys("/line");
     console.code(KeyCode::Enter);
@@ -77,7 +77,7 @@ fn esc_ends_a_jump_and_nothing_else() {
 }
 
 #[test]
-fn any_other_key_ends_it_too_and_does_what_it_does() {
+fn any_other_key_cancels_it_and_has_its_effect() {
     for (key, does) in [("k", "moves"), ("?", "opens"), ("\u{1}", "nothing")] {
         let mut console = many(80);
         console.keys("E");
@@ -88,14 +88,14 @@ fn any_other_key_ends_it_too_and_does_what_it_does() {
         work(&mut console);
         assert_ne!(console.model.pane().cursor_line(), Some(0), "{does}");
     }
-    // The same key looks anew, from where the reader is.
+    // The same key starts a new search from the reader's line.
     let mut console = many(80);
     console.keys("EEw");
     work(&mut console);
     assert_eq!(console.model.notice(), Some("no warning or error below"));
 }
 
-/// Not all lines were searched yet: what is next is not known, and the end is not the end.
+/// Not all lines have been searched yet, so the next match is not known.
 #[test]
 fn the_next_line_found_is_waited_for() {
     let mut console = many(80);
@@ -117,7 +117,7 @@ fn the_next_line_found_is_waited_for() {
 }
 
 #[test]
-fn what_is_cleared_is_not_looked_for() {
+fn cleared_lines_are_not_searched() {
     let mut console = many(80);
     console.keys("E");
     console.keys("C");
@@ -126,7 +126,7 @@ fn what_is_cleared_is_not_looked_for() {
     assert_eq!(console.model.notice(), Some("no error below"));
 }
 
-/// What is shown matters more than how many lines there are, also while a filter is applied.
+/// What is shown matters more than the number of lines, even while a filter is being applied.
 #[test]
 fn a_filter_in_progress_is_named() {
     for width in [60, 80, 200] {

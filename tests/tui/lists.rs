@@ -1,4 +1,5 @@
-//! Lists in the views beside the log: batches in flight, one batch in full, and who is there now.
+//! Lists in the views other than the log: batches in flight, one batch in full, and current
+//! visitors.
 
 use bklit_console_core::model::Screen;
 use bklit_console_core::model::panels::{QueueList, VisitorsItem, VisitorsList};
@@ -48,7 +49,7 @@ fn with_batches(count: usize) -> QueueSnapshot {
     found
 }
 
-/// Opens the queue with batches in it, and goes to those.
+/// Opens the queue with batches in it, and selects those.
 fn batches(width: u16, height: u16, count: usize) -> Console {
     let mut console = busy(width, height);
     open_queue(&mut console, Ok(with_batches(count)));
@@ -65,7 +66,7 @@ fn event(nth: usize) -> EventView {
     }
 }
 
-/// Opens the queue's second batch, and answers with so many events.
+/// Opens the queue's second batch, and answers with this many events.
 pub(super) fn open_batch(console: &mut Console, events: usize) {
     open_queue(console, Ok(with_batches(3)));
     console.code(KeyCode::Tab);
@@ -78,7 +79,7 @@ pub(super) fn open_batch(console: &mut Console, events: usize) {
     console.send(Msg::Answer(Answer::Batch(id, Ok(Some(view)))));
 }
 
-/// Opens the live view with so many projects.
+/// Opens the live view with this many projects.
 pub(super) fn open_live(console: &mut Console, projects: usize) {
     assert_eq!(console.keys("v"), Some(Effect::Ask(Request::Live)));
     console.send(Msg::Answer(Answer::Live(Ok(live_view(projects)))));
@@ -165,7 +166,7 @@ fn a_batch_in_full() {
     assert_eq!(traced, Some(Effect::Ask(Request::Event(id.clone()))));
     assert!(console.screen().contains(&format!("trace of {id}")), "{}", console.screen());
     console.code(KeyCode::Esc);
-    // Once it is done, what was in it stays.
+    // Once it is done, its content stays.
     console.send(Msg::Answer(Answer::Batch(batch(1).id, Ok(None))));
     let screen = console.screen();
     assert!(screen.contains("done: its events") && screen.contains("40 of 40"), "{screen}");
@@ -200,7 +201,7 @@ fn selected_in_the_live_view() {
     });
 }
 
-/// What the selected row of the screen says.
+/// The text of the selected row.
 fn selected_row(console: &Console) -> String {
     let screen = console.screen();
     let marked = screen.lines().find(|row| row.contains('▌'));
@@ -280,7 +281,7 @@ fn the_reader_of_the_live_view_stays_with_a_row_while_others_come() {
         panic!("no event is selected")
     };
     assert_eq!(event.event_id, "evt_3");
-    // Who is at the newest one stays there.
+    // A selection of the newest one stays there.
     console.keys("g");
     let mut next = live_view(12);
     next.last_events.rotate_right(2);

@@ -1,17 +1,16 @@
-//! The console, by messages in and screens out, and as a program in a terminal.
+//! The console: the model, tested by its messages and screens, and the program in a terminal.
 
-mod asking;
+mod appearance;
 mod connection;
 mod console;
 mod edits;
 mod feed;
+mod freshness;
 mod hints;
 mod history;
-mod honest;
 mod incidents;
 mod jumps;
 mod lists;
-mod looks;
 mod mouse;
 mod palette;
 mod problems;
@@ -20,6 +19,7 @@ mod properties;
 mod regressions;
 mod remembered;
 mod repair;
+mod requests;
 mod sessions;
 mod shell;
 mod snapshots;
@@ -35,4 +35,4 @@ mod views;
 mod who;
 mod wrapping;
 
-pub use asking::attach;
+pub use requests::attach;

@@ -1,4 +1,4 @@
-//! The mouse: what is under it on the screen is what it scrolls and selects.
+//! The mouse scrolls and selects what is under it on the screen.
 
 use bklit_console_core::model::pane::Position;
 use bklit_console_core::model::panels::VisitorsList;
@@ -15,7 +15,7 @@ use super::properties::{lines, small};
 use super::views;
 
 const SIZES: [(u16, u16); 5] = [(60, 15), (80, 24), (109, 30), (120, 40), (200, 60)];
-/// What marks a selected row.
+/// The mark of a selected row.
 const MARK: &str = "▌";
 
 pub(super) fn mouse(
@@ -40,7 +40,7 @@ fn wheel(console: &mut Console, up: bool, at: (u16, u16)) {
 fn with_mouse(width: u16, height: u16) -> Console {
     let mut console = busy(width, height);
     assert_eq!(console.code(KeyCode::F(2)), Some(Effect::Mouse(true)));
-    // The notice goes.
+    // The notice disappears.
     console.tick(5);
     console
 }
@@ -57,7 +57,7 @@ impl Shot {
         self.0.cell((x, y)).unwrap().symbol()
     }
 
-    /// A row without what marks it.
+    /// A row without its mark.
     fn row(&self, y: u16) -> String {
         (0..self.0.area.width).map(|x| self.cell(x, y).replace(MARK, " ")).collect()
     }
@@ -106,7 +106,7 @@ fn is_off_at_first_and_says_when_it_is_on() {
 }
 
 #[test]
-fn a_click_selects_the_line_that_stands_there_in_any_pane_of_any_size() {
+fn a_click_selects_the_line_under_it_in_any_pane_at_any_size() {
     for (width, height) in SIZES {
         for (panes, folds) in [(1, false), (2, true), (3, false), (4, false)] {
             let mut console = with_mouse(width, height);
@@ -221,7 +221,7 @@ fn a_click_on_a_stage_hides_or_shows_it() {
     }
 }
 
-/// Whether a screen is what a row of a list opens.
+/// Whether a screen is one that a row of a list opens.
 type Opened = fn(&Screen) -> bool;
 
 /// The views with lists, each with more rows than the screen has.
@@ -295,7 +295,7 @@ fn a_click_selects_a_row_of_a_list_and_a_second_one_opens_it() {
 }
 
 #[test]
-fn a_list_shorter_than_its_room_has_nothing_below_it() {
+fn nothing_below_a_short_list_can_be_clicked() {
     let mut console = with_mouse(80, 40);
     views::open_queue(&mut console, Ok(views::snapshot(2)));
     let before = console.screen();
@@ -317,7 +317,7 @@ fn the_wheel_scrolls_the_help_and_a_detail() {
     assert_eq!(row(&console, 2), top);
     wheel(&mut console, true, (10, 10));
     assert_eq!(row(&console, 5), top);
-    // Neither header nor hints are the view's.
+    // Header and hints are not part of the view.
     let before = console.screen();
     wheel(&mut console, false, (10, 0));
     wheel(&mut console, false, (10, 23));
@@ -325,7 +325,7 @@ fn the_wheel_scrolls_the_help_and_a_detail() {
 }
 
 #[test]
-fn candidates_of_a_command_can_be_clicked_and_nothing_behind_them() {
+fn completions_can_be_clicked_and_nothing_behind_them() {
     for (width, height) in SIZES {
         let mut console = with_mouse(width, height);
         console.keys(":");
@@ -349,7 +349,7 @@ fn candidates_of_a_command_can_be_clicked_and_nothing_behind_them() {
 }
 
 #[test]
-fn what_is_being_typed_is_neither_kept_nor_lost_by_a_click() {
+fn a_click_neither_accepts_nor_discards_typed_text() {
     let mut console = with_mouse(80, 24);
     let log = console.model.layout().unwrap().log;
     let at = (10, log.y + 2);
@@ -374,7 +374,7 @@ fn what_is_being_typed_is_neither_kept_nor_lost_by_a_click() {
 }
 
 #[test]
-fn lines_held_that_are_gone_cannot_be_selected() {
+fn held_lines_that_were_evicted_cannot_be_selected() {
     let mut console = Console::with(ModelOptions { ..small() });
     console.code(KeyCode::F(2));
     lines(&mut console, 100, "before");
@@ -391,7 +391,7 @@ fn lines_held_that_are_gone_cannot_be_selected() {
 }
 
 #[test]
-fn no_size_and_no_place_is_a_problem() {
+fn clicks_work_at_any_size_and_position() {
     for (width, height) in [(1, 1), (59, 14), (60, 15), (250, 80)] {
         let mut console = with_mouse(80, 24);
         console.resize(width, height);

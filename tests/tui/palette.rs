@@ -1,4 +1,4 @@
-//! The palette, alerts and a replay, by messages in and screens out.
+//! The palette, alerts and a replay, tested by messages and screens.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::feed::{Console, NOON, busy, gauges, log, options};
 
-/// Types a command and has it done.
+/// Types and runs a command.
 fn command(console: &mut Console, line: &str) -> Option<Effect> {
     console.keys(":");
     console.keys(line);
@@ -45,7 +45,7 @@ fn typing_a_command() {
 }
 
 #[test]
-fn a_mistake_is_told_and_can_be_put_right() {
+fn an_error_is_shown_and_can_be_corrected() {
     let mut console = busy(80, 24);
     assert_eq!(command(&mut console, "level loud"), None);
     assert!(problem(&console).unwrap().contains("info, warn, error"));
@@ -159,12 +159,12 @@ fn alerting(size: (u16, u16)) -> Console {
     let alerts = AlertSettings { errors_per_minute: 10, bell: true, ..AlertSettings::default() };
     let shell = Shell { alerts, ..Shell::default() };
     let mut console = Console::with(ModelOptions { shell, ..options(size) });
-    // What comes from now on is of now.
+    // Lines from now on are current.
     console.feed(vec![DebugMessage::Gauges(Arc::new(gauges(1)))]);
     console
 }
 
-fn amiss(console: &mut Console) {
+fn fail(console: &mut Console) {
     let mut figures = gauges(3);
     figures.store_health = Health::Failing;
     figures.queue = Some(QueueGauges { depth: 2_345, ..QueueGauges::default() });
@@ -172,11 +172,11 @@ fn amiss(console: &mut Console) {
 }
 
 #[test]
-fn alerts_stay_until_somebody_takes_note() {
+fn alerts_stay_until_they_are_acknowledged() {
     for (width, height) in SIZES {
         let mut console = alerting((width, height));
         (0..4).for_each(|_| {
-            amiss(&mut console);
+            fail(&mut console);
             console.tick(1);
         });
         let effects = console.model.take_outbox();
@@ -195,17 +195,17 @@ fn alerts_stay_until_somebody_takes_note() {
         console.tick(1);
     }
     let jobs = console.model.take_outbox();
-    let told: Vec<_> =
+    let alerts: Vec<_> =
         jobs.iter().filter(|effect| matches!(effect, Effect::Job(Job::Alert(..)))).collect();
-    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
     assert!(console.screen().contains("6 lines match"), "{}", console.screen());
     console.keys("a");
     assert!(!console.screen().contains("ALERT"));
 }
 
-/// Full, or too large: nobody asked for the end, so it stays on the screen until somebody notes it.
+/// Full, or too large: the user did not stop it, so it stays on the screen until acknowledged.
 #[test]
-fn a_recording_that_breaks_off_stays_in_sight() {
+fn a_recording_that_stops_stays_visible() {
     let mut console = busy(120, 40);
     command(&mut console, "record /tmp/x.jsonl");
     console.send(Msg::Report(Report::RecordBegan("/tmp/x.jsonl".into())));
@@ -218,7 +218,7 @@ fn a_recording_that_breaks_off_stays_in_sight() {
     let screen = console.screen();
     let said = r"recording stopped at 1.2 MB: No space left on dev\u{1b}ice · 12,345 not recorded";
     assert!(screen.contains(said), "{screen}");
-    // Noted, it is gone; and another one may begin before.
+    // Once acknowledged, it is gone; another one may begin before.
     assert_eq!(command(&mut console, "record off"), None);
     assert!(!console.screen().contains("recording stopped"), "{}", console.screen());
     console.send(Msg::Report(Report::RecordBegan("/tmp/x.jsonl".into())));
@@ -228,7 +228,7 @@ fn a_recording_that_breaks_off_stays_in_sight() {
 }
 
 #[test]
-fn alerts_come_by_several_queries_and_end_one_by_one() {
+fn several_queries_raise_alerts_that_end_one_by_one() {
     let mut console = alerting((200, 60));
     command(&mut console, "notify");
     assert!(console.screen().contains("no line alerts; :notify QUERY sets one"));
@@ -245,7 +245,7 @@ fn alerts_come_by_several_queries_and_end_one_by_one() {
     let screen = console.screen();
     assert!(screen.contains("1 line matches “level:error lock”"), "{screen}");
     assert!(screen.contains("1,500 lines match “stage:queue”"), "{screen}");
-    // One ends with its banner; the other goes on.
+    // One ends with its banner; the other continues.
     command(&mut console, "notify off 1");
     let screen = console.screen();
     assert!(!screen.contains("lock” since") && screen.contains("“stage:queue”"), "{screen}");
@@ -306,9 +306,10 @@ fn a_replay_has_its_own_clock_and_keys() {
     assert!(console.log_rows()[0].contains("again"));
 }
 
-/// The model is not only changed by keys: nothing that comes while the palette is open breaks it.
+/// The model is not only changed by keys: no message that arrives while the palette is open breaks
+/// it.
 #[test]
-fn a_palette_stays_open_whatever_comes() {
+fn incoming_messages_do_not_close_the_palette() {
     let mut model = Model::new(options((80, 24)));
     let key = |c| Msg::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
     for message in [

@@ -1,6 +1,7 @@
-//! The problems: warnings, errors and failed events by what they say; and lines that outlive others.
+//! The problems: similar warnings, errors and failed events in groups; and lines that outlive
+//! others.
 
-use bklit_console_core::bulk::{BulkReport, Deed, End, Progress, Which};
+use bklit_console_core::bulk::{BulkReport, End, Operation, Progress, Which};
 use bklit_console_core::model::panels::ProblemKey;
 use bklit_console_core::model::{Focus, ModelOptions, Screen};
 use bklit_console_core::msg::{Effect, Job, Msg, Report};
@@ -94,7 +95,7 @@ fn at_all_sizes() {
 }
 
 #[test]
-fn nothing_wrong_is_said_too() {
+fn the_absence_of_problems_is_shown() {
     let mut console = Console::new(80, 24);
     let asked = console.keys("P");
     assert!(matches!(asked, Some(Effect::Ask(Request::Queue { .. }))), "{asked:?}");
@@ -190,7 +191,7 @@ fn a_group_is_retried_after_a_question() {
     console.keys("retry");
     let plan = planned(console.code(KeyCode::Enter));
     let reason = "payload.url is not a URL: relative URL without a base";
-    assert_eq!((plan.deed, plan.which), (Deed::Retry, Which::Reason(reason.into())));
+    assert_eq!((plan.operation, plan.which), (Operation::Retry, Which::Reason(reason.into())));
     assert_eq!((plan.known.count, plan.total), (3, 47));
     console.keys("D");
     assert_says(&console, "is still in progress");
@@ -215,7 +216,7 @@ fn a_group_is_exported_its_failed_events_or_its_lines() {
     assert_says(&console, "Export at least 3 failed events to file:");
     assert_says(&console, "failed-20260131");
     let plan = planned(console.code(KeyCode::Enter));
-    assert!(matches!(plan.deed, Deed::Export(_)), "{plan:?}");
+    assert!(matches!(plan.operation, Operation::Export(_)), "{plan:?}");
     let progress = Progress { seen: 47, chosen: 3, done: 3, invalid: 0 };
     let report = BulkReport { progress, end: Some(End::Done(Some("x".into()))) };
     console.send(Msg::Report(Report::Bulk(report)));
@@ -235,7 +236,7 @@ fn a_group_is_exported_its_failed_events_or_its_lines() {
     assert!(written.lines().all(|line| line.contains("body: not UTF-8")));
 }
 
-/// A flood of other lines, and what it leaves.
+/// A flood of other lines, and what remains after it.
 #[test]
 fn warnings_and_errors_outlive_a_flood() {
     let mut console = Console::with(ModelOptions { max_lines: 1_000, ..options((120, 40)) });
@@ -297,7 +298,7 @@ fn different_reasons_are_not_folded_and_columns_stay() {
         line(4, "body: empty"),
         line(5, "body: empty"),
     ]);
-    // The columns at which what is wrong begins.
+    // The columns at which the reasons begin.
     let columns = |console: &Console| {
         let rows = console.log_rows().into_iter().filter(|row| row.contains("refused"));
         let columns = rows.map(|row| {
@@ -332,7 +333,7 @@ fn esc_removes_conditions_one_by_one_and_an_empty_pane_names_them() {
     console.keys("!");
     console.keys("&nowhere");
     console.code(KeyCode::Enter);
-    // An alert would take the first Esc.
+    // An alert would consume the first Esc.
     console.keys("a");
     assert_says(&console, &format!("None of {lines} lines match."));
     assert_says(&console, &format!("filter “nowhere”: hides {lines} lines; & edits it"));

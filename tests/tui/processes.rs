@@ -224,7 +224,7 @@ fn events_without_a_worker_raise_an_alert() {
 /// Nothing waits and nothing arrives, or Bklit's own worker, which publishes no figures, stores the
 /// events.
 #[test]
-fn no_worker_is_missed_where_none_is_needed() {
+fn no_alert_where_no_worker_is_needed() {
     let mut console = Console::new(140, 40);
     pass(&mut console, 20, |both| both.to_vec());
     pass(&mut console, 12, |[one, _]| {
@@ -256,7 +256,7 @@ fn a_process_that_stops_says_so() {
     assert!(!console.screen().contains("lost"), "{}", console.screen());
 }
 
-/// Other processes are heard through Redis.
+/// Figures of other processes arrive through Redis.
 #[test]
 fn without_redis_other_processes_are_unknown() {
     let mut console = Console::new(120, 40);
@@ -267,7 +267,7 @@ fn without_redis_other_processes_are_unknown() {
     assert!(row.contains('?') && row.contains("unknown · last seen 12:00:20"), "{row}");
     assert!(console.screen().contains("1 running · others unknown"), "{}", console.screen());
     assert!(!console.screen().contains("no worker"), "{}", console.screen());
-    // It is available again: processes have a moment to be heard.
+    // It is available again: processes get a moment to publish.
     pass(&mut console, 3, |[one, _]| vec![one]);
     assert!(row_of(&console, "102-bbbbbbbb").contains("unknown"), "{}", console.screen());
     pass(&mut console, 4, |[one, _]| vec![one]);

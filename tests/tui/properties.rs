@@ -1,4 +1,4 @@
-//! Whatever comes in whatever order, the console keeps its promises.
+//! The console's invariants hold for any messages in any order.
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ enum Step {
     Command(&'static str),
 }
 
-/// Commands of the palette, right and wrong.
+/// Commands of the palette, valid and invalid.
 const COMMANDS: [&str; 24] = [
     "since 1m",
     "since off",
@@ -283,7 +283,7 @@ fn answer(console: &mut Console, answer: Answer) {
     console.send(Msg::Answer(answer));
 }
 
-/// What must hold whatever happened.
+/// The invariants.
 fn check(console: &Console) {
     let (model, ring) = (&console.model, console.model.ring());
     assert!(ring.len() <= MAX_LINES);
@@ -349,7 +349,7 @@ fn check_pane(console: &Console, pane: &Pane, height: usize) {
         Flow::Live => ring.next(),
         Flow::Paused { since, .. } => since,
     };
-    // The index is just what the filter shows, however it came about.
+    // The index contains exactly the lines that the filter shows.
     let first = ring.first_of(pane.filter().level);
     let shown = ring.lines(first..limit).filter(|(_, line)| pane.filter().shows(*line));
     let shown: Vec<_> = shown.map(|(number, _)| number).collect();
@@ -421,7 +421,7 @@ proptest! {
             take(&mut console, step);
             check(&console);
         }
-        // Work comes to an end, and then nothing is missing.
+        // Work terminates, and then nothing is missing.
         for _ in 0..20 * MAX_LINES {
             if !console.model.has_work() {
                 break;
@@ -432,9 +432,9 @@ proptest! {
         check(&console);
     }
 
-    /// A reader who has scrolled away sees the same rows while lines come, until they are gone.
+    /// A reader who has scrolled up sees the same rows while lines arrive, until they are evicted.
     #[test]
-    fn what_is_being_read_does_not_move(
+    fn the_visible_lines_do_not_move(
         up in 1..60_usize,
         wraps in any::<bool>(),
         batches in prop::collection::vec(1..20_usize, 1..12),
@@ -454,7 +454,7 @@ proptest! {
         }
     }
 
-    /// Typing anything into a field never does anything but type.
+    /// Typing into a field has no other effect.
     #[test]
     fn a_text_field_takes_every_letter(typed in "[ -~]{1,40}") {
         for open in ["/", "&"] {

@@ -1,4 +1,4 @@
-//! The bugs that other consoles had, one test each, and what keys do.
+//! Bugs that other consoles had, one test each, and the effects of keys.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ fn long_event(lines: usize) -> Vec<DebugLog> {
     (0..lines).map(line).collect()
 }
 
-/// Brings the console to where an action has something to do.
+/// Brings the console into a state in which an action has an effect.
 fn prepare(console: &mut Console, context: Context, action: Action) {
     console.keys("gfkkkk");
     match action {
@@ -381,7 +381,7 @@ fn a_pasted_text_is_one_line_and_bounded() {
 }
 
 #[test]
-fn the_detail_keeps_its_line_when_the_ring_forgets_it() {
+fn the_detail_keeps_its_line_after_eviction() {
     let mut console = Console::with(small());
     lines(&mut console, 10, "kept");
     console.code(KeyCode::Enter);
@@ -416,7 +416,7 @@ fn it_draws_only_when_something_changed() {
 }
 
 #[test]
-fn clearing_forgets_lines_but_not_figures() {
+fn clearing_drops_lines_but_not_figures() {
     let mut console = busy(80, 24);
     console.keys("C");
     assert!(console.model.ring().is_empty() && console.model.pane().index().is_empty());
@@ -427,9 +427,10 @@ fn clearing_forgets_lines_but_not_figures() {
     assert!(!console.screen().contains("cleared"), "a notice goes by itself");
 }
 
-/// Over a slow line Esc and the key after it arrive together, which looks like Alt and that key.
+/// Over a slow connection, Esc and the key after it arrive together, which looks like Alt and that
+/// key.
 #[test]
-fn escape_and_a_key_that_arrive_together_are_both_obeyed() {
+fn escape_and_a_key_that_arrive_together_both_count() {
     let mut console = busy(80, 24);
     console.keys("/pric");
     let event = KeyEvent::new(KeyCode::Char('?'), KeyModifiers::ALT);
@@ -440,9 +441,9 @@ fn escape_and_a_key_that_arrive_together_are_both_obeyed() {
     assert!(matches!(console.model.screen(), Screen::Log(_)), "and ? closes it");
 }
 
-/// What paused lines have been forgotten is not also said to be held.
+/// Held lines that were evicted are not counted as held.
 #[test]
-fn held_lines_are_only_those_that_are_still_there() {
+fn held_lines_are_only_those_still_kept() {
     let mut console = Console::with(small());
     console.keys(" ");
     lines(&mut console, 1_000, "later");
@@ -452,7 +453,7 @@ fn held_lines_are_only_those_that_are_still_there() {
 }
 
 #[test]
-fn panes_have_filters_searches_and_places_of_their_own() {
+fn panes_have_their_own_filters_searches_and_positions() {
     let mut console = busy(200, 60);
     console.keys("s&level:error");
     console.code(KeyCode::Enter);
@@ -479,9 +480,9 @@ fn panes_have_filters_searches_and_places_of_their_own() {
     assert!(console.screen().contains("pane 4 of 4"), "{}", console.screen());
 }
 
-/// A mistake is shown with its place, and the last good query stays.
+/// An error is shown with its position, and the last valid query stays.
 #[test]
-fn a_mistake_in_a_query_is_shown_and_changes_nothing() {
+fn an_error_in_a_query_is_shown_and_changes_nothing() {
     let mut console = busy(80, 24);
     console.keys("&level:error");
     let shown = console.model.pane().index().len();
@@ -500,8 +501,8 @@ fn a_mistake_in_a_query_is_shown_and_changes_nothing() {
     assert!(console.model.pane().index().is_empty());
 }
 
-/// What a paused screen shows stays, also when the ring forgets it; what was held and is
-/// forgotten is counted.
+/// A paused screen stays unchanged even when its lines are evicted; held lines that are evicted are
+/// counted.
 #[test]
 fn a_paused_screen_keeps_what_it_shows() {
     let mut console = Console::with(small());
@@ -519,7 +520,7 @@ fn a_paused_screen_keeps_what_it_shows() {
 }
 
 #[test]
-fn a_line_leads_to_the_others_of_its_event_and_to_what_is_around_it() {
+fn a_line_leads_to_those_of_its_event_and_to_its_context() {
     let mut console = busy(80, 24);
     console.keys("g");
     let event = |console: &Console| {
@@ -598,7 +599,7 @@ fn a_project_is_chosen_from_those_seen() {
 }
 
 #[test]
-fn a_trace_shows_the_whole_way_and_goes_on() {
+fn a_trace_shows_the_whole_path_and_continues() {
     let mut console = busy(80, 24);
     console.keys("&level:error");
     console.code(KeyCode::Enter);
@@ -626,7 +627,7 @@ fn a_trace_shows_the_whole_way_and_goes_on() {
     assert_eq!(console.model.context(), Context::Log);
 }
 
-/// The address stands whole at 80 columns, and nothing moves with the rate.
+/// The address is complete at 80 columns, and nothing moves when the rate changes.
 #[test]
 fn the_header_keeps_its_columns() {
     let options = bklit_console_core::model::ModelOptions {
@@ -650,9 +651,9 @@ fn the_header_keeps_its_columns() {
     assert!(columns.windows(2).all(|pair| pair[0] == pair[1]), "{columns:?}");
 }
 
-/// On another process's pipeline, its alarm counts, not the one this process is set to.
+/// On another process's pipeline, that process's alarm depth counts, not this one's setting.
 #[test]
-fn the_alarm_is_the_watched_processs() {
+fn the_alarm_depth_is_that_of_the_watched_process() {
     let mut console = busy(80, 24);
     assert!(console.screen().contains("of 1,000"));
     let figures = Gauges { alarm_depth: Some(50), ..super::feed::gauges(1) };

@@ -1,4 +1,4 @@
-//! What a console looked like is there in the next run.
+//! The layout of a console is restored in the next run.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -32,7 +32,7 @@ fn saved(console: &mut Console) -> Option<Remembered> {
 }
 
 #[test]
-fn panes_filters_and_looks_come_back() {
+fn panes_filters_and_theme_are_restored() {
     let mut console = busy_with(with_theme("dark"));
     begin(&mut console.model);
     console.keys("j");
@@ -74,7 +74,7 @@ fn panes_filters_and_looks_come_back() {
     next.keys("j");
     assert_eq!(saved(&mut next), None, "it looks as before");
 
-    // What hides the lines is named where they would be.
+    // The conditions that hide the lines are named in the empty pane.
     let screen = next.screen();
     assert!(screen.contains("errors") && screen.contains("stored -x"), "{screen}");
     // If the settings name another theme now, that one counts.

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use super::asking::{STORED, attach};
+use super::requests::{STORED, attach};
 use super::terminal::{PROGRAM, command};
 use crate::cli::queue::{with_failed, with_many_failed};
 use crate::support::pty::Pty;
 use crate::support::{DEADLINE, Daemon, eventually};
 
-/// Failed events that are enough to be stopped on the way.
+/// Enough failed events that the job can be stopped midway.
 const MANY: usize = 20_000;
 
 /// A daemon that stores nothing, with many failed events, and a console on it that shows
@@ -44,7 +44,7 @@ fn counts(daemon: &Daemon) -> (u64, u64) {
 }
 
 #[test]
-fn many_failed_events_are_retried_with_progress_and_stopped_on_the_way() {
+fn many_failed_events_are_retried_with_progress_until_stopped() {
     let (daemon, mut pty, _dir) = with_many();
     pty.send("R20000\r");
     suspend_on_the_way(&daemon, &pty);
@@ -72,7 +72,7 @@ fn many_failed_events_are_retried_with_progress_and_stopped_on_the_way() {
 }
 
 #[test]
-fn a_daemon_that_dies_on_the_way_leaves_each_event_in_one_place() {
+fn a_daemon_that_dies_midway_leaves_each_event_in_one_place() {
     let (mut daemon, mut pty, _dir) = with_many();
     pty.send("D20000\r");
     suspend_on_the_way(&daemon, &pty);
@@ -92,7 +92,7 @@ fn a_daemon_that_dies_on_the_way_leaves_each_event_in_one_place() {
 }
 
 #[test]
-fn an_export_of_many_failed_events_is_whole_or_not_there() {
+fn an_export_of_many_failed_events_is_complete_or_absent() {
     let (daemon, mut pty, dir) = with_many();
     let file = dir.path().join("failed.jsonl");
     let typed = format!("X\x15{}\r", file.display());
@@ -138,7 +138,7 @@ fn attach_with_editor(daemon: &Daemon, script: &str) -> (Pty, tempfile::TempDir)
 fn a_failed_event_is_edited_compared_and_retried() {
     let daemon = Daemon::start();
     with_failed(&daemon.data_dir());
-    // Ctrl-C in the editor is not meant for the console. The first time, it makes a mistake.
+    // Ctrl-C in the editor is not meant for the console. The first edit is invalid.
     let script = "trap : INT; kill -INT 0; echo editing\n\
         if grep -q pagevue \"$1\"; then sed -i 's/pagevue/pageview/; s/example.com/fixed.example/' \"$1\"\n\
         else sed -i s/pageview/pagevue/ \"$1\"; fi\n";

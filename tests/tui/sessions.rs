@@ -125,7 +125,7 @@ fn the_session_is_found_from_any_line_of_its_event() {
 }
 
 #[test]
-fn new_events_are_added_and_the_pipeline_is_asked_again() {
+fn new_events_are_added_and_the_pipeline_is_queried_again() {
     let mut console = opened(120, 40);
     let data =
         json!({ "type": "pageview", "url": "https://shop.example/new", "sessionId": SESSION });

@@ -89,7 +89,7 @@ fn commands_are_completed_and_files_written() {
 }
 
 #[test]
-fn what_was_recorded_is_replayed() {
+fn a_recording_is_replayed() {
     let mut program = Program::start();
     let path = program.dir.path().join("session.jsonl");
     program.pty.send(&format!(":record {}\r", path.display()));
@@ -101,7 +101,7 @@ fn what_was_recorded_is_replayed() {
     program.pty.wait_for_text("recorded");
     program.pty.send("qq");
     program.assert_quit();
-    let text = file(&path, |text| text.contains("ended by hand"));
+    let text = file(&path, |text| text.contains("\"end\":\"stopped\""));
     assert!(text.starts_with("{\"recording\":1,"), "{text}");
     std::fs::write(&path, format!("{text}this is no line\n{{\"cut")).unwrap();
     let (mut replay, _dir) = console(&["replay", path.to_str().unwrap(), "--speed", "max"]);
@@ -159,7 +159,7 @@ fn plain_lines_are_replayed_held_and_gone_through() {
 }
 
 #[test]
-fn attach_watches_a_redis_and_tells_when_it_is_gone() {
+fn attach_watches_a_redis_and_reports_its_loss() {
     let mut server = RedisServer::start(Kind::Valkey, &[("requirepass", "secret")]);
     let (mut attached, _dir) = console(&["attach", &server.url()]);
     attached.wait_for_text(&format!("Redis 127.0.0.1:{}", server.port()));
@@ -223,7 +223,7 @@ fn an_alert_runs_the_users_command() {
 }
 
 #[test]
-fn keys_of_the_users_own_are_in_effect_and_in_the_footer() {
+fn custom_keys_are_in_effect_and_in_the_footer() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("keys.toml");
     std::fs::write(&config, "[console.keys]\npause = \"A\"\n").unwrap();
@@ -252,9 +252,9 @@ fn the_workers_are_paused_and_resumed() {
     program.assert_quit();
 }
 
-/// A terminal gives each of these signs a cell of its own; none of them may stay behind.
+/// The terminal gives each of these signs its own cell; none of them may be left behind.
 #[test]
-fn signs_that_follow_their_consonant_are_removed_with_it() {
+fn combining_signs_are_removed_with_their_consonant() {
     let mut program = Program::start();
     for (text, sign) in [("ค่าน้ำ", '\u{0e33}'), ("दी", '\u{0940}')] {
         program.pty.send(&format!("/{text}"));

@@ -104,13 +104,13 @@ fn help() {
 }
 
 #[test]
-fn many_errors_and_everything_amiss() {
+fn many_errors_and_failures() {
     at_all_sizes("errors", |width, height| {
         let mut console = busy(width, height);
         let lines = (0..4_000).map(|i| {
             let stage = if i % 3 == 0 { Stage::Worker } else { Stage::Clickhouse };
             let data = json!({ "error": "connection refused (os error 111)", "attempt": i });
-            log(600 + i, stage, Level::Error, "Store is away", &data)
+            log(600 + i, stage, Level::Error, "Store is unavailable", &data)
         });
         console.logs(lines.collect());
         let mut figures = gauges(3);
@@ -129,7 +129,7 @@ fn many_errors_and_everything_amiss() {
     });
 }
 
-/// A busy screen on which two processes verify, one of which found something.
+/// A busy screen with two verifying processes, one of which has found mismatches.
 fn verifying(width: u16, height: u16, different: u64) -> Console {
     let mut console = busy(width, height);
     for (process, not_written) in [("one", 0), ("two", 17)] {
@@ -144,7 +144,7 @@ fn verifying(width: u16, height: u16, different: u64) -> Console {
 }
 
 #[test]
-fn the_match_rate_while_both_ways_are_compared() {
+fn the_match_rate_while_both_paths_are_compared() {
     at_all_sizes("verifying", |width, height| verifying(width, height, 1));
     for (different, rate) in [(0, "100 %"), (1, "99.99 %")] {
         let console = verifying(120, 40, different);
@@ -156,7 +156,7 @@ fn the_match_rate_while_both_ways_are_compared() {
 }
 
 #[test]
-fn without_a_connection_nothing_passes_for_known() {
+fn without_a_connection_nothing_is_shown_as_known() {
     at_all_sizes("disconnected", |width, height| {
         let mut console = busy(width, height);
         console.feed(vec![DebugMessage::Disconnected("connection refused".into())]);
@@ -239,7 +239,7 @@ fn stages_have_their_colours_in_chips_and_log() {
 }
 
 #[test]
-fn the_selected_line_and_what_was_found_stand_out() {
+fn the_selected_line_and_matches_stand_out() {
     for palette in [Palette::Ansi16, Palette::Ansi256, Palette::NoColour] {
         let theme = Theme::new(palette);
         let mut console =
@@ -365,10 +365,10 @@ fn projects() {
 }
 
 #[test]
-fn folded_repeats_and_awaited_letters() {
+fn folded_repeats_and_letter_prompts() {
     let mut console = busy(80, 24);
     let line = |nth: usize| {
-        log(600 + nth, Stage::Worker, Level::Error, "Store is away", &json!({ "try": nth }))
+        log(600 + nth, Stage::Worker, Level::Error, "Store is unavailable", &json!({ "try": nth }))
     };
     console.logs((0..1_234).map(line).collect());
     console.keys("zma'");
@@ -376,7 +376,7 @@ fn folded_repeats_and_awaited_letters() {
 }
 
 #[test]
-fn a_mistake_stands_out_in_the_field() {
+fn an_error_stands_out_in_the_field() {
     let theme = Theme::new(Palette::Ansi256);
     let mut console = busy(80, 24);
     console.keys("&batch stage:wrker");

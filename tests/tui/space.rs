@@ -1,4 +1,5 @@
-//! How rows use their space: nothing is cut beside empty cells, and what says most comes first.
+//! How rows use their space: nothing is cut next to empty cells, and the most useful parts come
+//! first.
 
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
 use bklit_wire::gauges::{Failure, Gauges, Health};
@@ -39,7 +40,7 @@ fn problems(width: u16, height: u16) -> Console {
 }
 
 #[test]
-fn problems_have_no_empty_columns_beside_a_reason() {
+fn problems_have_no_empty_columns_next_to_a_reason() {
     let console = problems(80, 24);
     assert_says(&console, OTHER_PROJECT);
     assert!(!console.screen().contains("failed "), "nothing has failed:\n{}", console.screen());
@@ -156,7 +157,7 @@ fn columns_of_completions_are_as_wide_as_needed() {
 }
 
 #[test]
-fn messages_are_whole() {
+fn messages_are_complete() {
     let mut console = Console::new(80, 24);
     console.keys("&levle:warn");
     assert_says(&console, "unknown key `levle`");
@@ -174,7 +175,7 @@ fn figures_say_what_time_they_cover() {
 }
 
 #[test]
-fn an_empty_pane_names_all_that_hides_lines() {
+fn an_empty_pane_names_all_conditions_that_hide_lines() {
     let mut console = busy(80, 24);
     console.keys("&nowhere");
     console.code(KeyCode::Enter);

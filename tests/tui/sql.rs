@@ -72,7 +72,7 @@ fn answer(rows: usize) -> SqlAnswer {
     SqlAnswer { result, elapsed_ms: 35 }
 }
 
-/// Types a command and has it done.
+/// Types and runs a command.
 pub(super) fn command(console: &mut Console, line: &str) -> Option<Effect> {
     console.keys(":");
     console.keys(line);
@@ -323,7 +323,7 @@ fn a_result_is_exported_as_csv_without_formulas_or_as_json_lines() {
 }
 
 #[test]
-fn the_tables_are_asked_for_until_they_are_known() {
+fn the_tables_are_requested_until_they_are_known() {
     let mut console = busy(120, 40);
     assert_eq!(console.keys("B"), Some(Effect::Ask(Request::SqlSchema)));
     let old = "not supported by the daemon; is it an older version?";

@@ -63,13 +63,13 @@ fn a_saved_query_is_run_as_it_is() {
     assert!(matches!(effect, Some(Effect::Ask(Request::Sql { query: sent, .. })) if sent == query));
 }
 
-/// A query of which a part is missing would have another meaning.
+/// A query with a missing part would have a different meaning.
 #[test]
 fn a_query_that_is_too_long_is_not_run() {
     let mut console = busy(80, 24);
     open(&mut console);
     console.send(Msg::Paste("x".repeat(4_000)));
-    // The end, where the cursor is, is in sight.
+    // The end, where the cursor is, is visible.
     assert!(console.screen().contains("xxx"));
     console.ctrl('u');
     console.keys("SELECT 1 ");
@@ -78,7 +78,7 @@ fn a_query_that_is_too_long_is_not_run() {
     assert!(console.screen().contains("longer than 4,000 characters"), "{}", console.screen());
     assert_eq!(sent(&mut console), None);
     assert!(console.screen().contains("not run"), "{}", console.screen());
-    // With the next change it is what the screen shows.
+    // After the next change it is the query that is shown.
     console.keys("+ 1");
     assert_eq!(sent(&mut console).as_deref(), Some("SELECT 1 + 1"));
     // The same for keys, which terminals without bracketed paste send.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bklit_wire::sql::TIME_LIMIT;
 use serde_json::json;
 
-use super::asking::attach;
+use super::requests::attach;
 use super::terminal::Program;
 use crate::support::pty::Pty;
 use crate::support::servers::ClickHouse;
@@ -86,9 +86,9 @@ fn clickhouse_is_queried_over_http_by_administrators() {
     assert_eq!(pty.wait_for_exit(), Ok(0));
 }
 
-/// The limit of queries is one of the process, not of each way into it.
+/// The limit on queries applies to the process, not to each entry point.
 #[test]
-fn the_console_and_http_share_the_places() {
+fn the_console_and_http_share_the_slots() {
     let mut program = Program::start();
     let address = program.file("listen.addr").parse().unwrap();
     let ask = |path: &str, body: serde_json::Value| {
@@ -99,7 +99,7 @@ fn the_console_and_http_share_the_places() {
     program.pty.wait_for_text("stops it");
     let endless = json!({ "query": ENDLESS, "id": "endless" });
     std::thread::scope(|scope| {
-        // Asked again if the query that looks whether both are running took the place.
+        // Repeated if the query that checks whether both are running took the slot.
         scope.spawn(|| while ask("/api/sql", endless.clone()).text().contains("2 queries") {});
         eventually(DEADLINE, "both places are taken", || {
             ask("/api/sql", json!({ "query": "SELECT 1" })).text().contains("2 queries are running")
@@ -110,7 +110,7 @@ fn the_console_and_http_share_the_places() {
     program.assert_quit();
 }
 
-/// A query is stopped before the next one is sent: there is always a place for the only user.
+/// A query is stopped before the next one is sent: there is always a slot for the only user.
 #[test]
 fn queries_in_quick_succession_over_http_replace_each_other() {
     let daemon = Daemon::start();
@@ -124,7 +124,8 @@ fn queries_in_quick_succession_over_http_replace_each_other() {
     assert_eq!(pty.wait_for_exit(), Ok(0));
 }
 
-/// The daemon stops what the console has stopped, so that there is a place for the next queries.
+/// The daemon stops queries that the console has stopped, so that there is a slot for the next
+/// ones.
 #[test]
 fn a_query_is_stopped_over_http() {
     let daemon = Daemon::start();

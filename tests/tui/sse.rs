@@ -12,7 +12,7 @@ use crate::support::DEADLINE;
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 
-/// A server in the hands of the test.
+/// A server controlled by the test.
 struct Server(TcpListener);
 
 impl Server {
@@ -80,7 +80,7 @@ fn assert_line(message: &DebugMessage, text: &str) {
 }
 
 #[tokio::test]
-async fn messages_arrive_however_they_are_cut() {
+async fn messages_arrive_however_they_are_chunked() {
     let server = Server::start().await;
     let (mut stream, mut connection) = server.stream().await;
     let text = format!(
@@ -102,7 +102,7 @@ async fn messages_arrive_however_they_are_cut() {
 }
 
 #[tokio::test]
-async fn a_cut_connection_is_told_and_made_again() {
+async fn a_lost_connection_is_reported_and_restored() {
     let server = Server::start().await;
     let (mut stream, mut connection) = server.stream().await;
     let half = &line("never whole")[..30];
@@ -110,7 +110,7 @@ async fn a_cut_connection_is_told_and_made_again() {
     assert_line(&next(&mut stream).await, "first");
     drop(connection);
     assert!(matches!(next(&mut stream).await, DebugMessage::Disconnected(_)));
-    // One answer more that is none, before it works again.
+    // One more invalid response before it works again.
     drop(server.answer("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").await);
     let reason = next(&mut stream).await;
     assert!(matches!(&reason, DebugMessage::Disconnected(r) if r.contains("503")), "{reason:?}");
@@ -159,7 +159,7 @@ async fn the_token_goes_into_the_header_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_is_not_up_yet_is_waited_for() {
+async fn a_daemon_that_is_not_running_yet_is_waited_for() {
     let server = Server::start().await;
     let (endpoint, address) = (server.endpoint(None), server.0.local_addr().unwrap());
     drop(server);
@@ -171,7 +171,7 @@ async fn a_daemon_that_is_not_up_yet_is_waited_for() {
 }
 
 #[tokio::test]
-async fn an_event_above_the_bound_is_counted_and_left_out() {
+async fn an_oversized_event_is_counted_and_skipped() {
     let server = Server::start().await;
     let (mut stream, mut connection) = server.stream().await;
     let huge = "x".repeat(4 * MAX_LINE);
@@ -184,7 +184,7 @@ async fn an_event_above_the_bound_is_counted_and_left_out() {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_holds_up_the_sender() {
+async fn an_idle_reader_holds_up_the_sender() {
     const LINES: usize = 200_000;
     let server = Server::start().await;
     let (mut stream, mut connection) = server.stream().await;
@@ -203,7 +203,7 @@ async fn a_reader_that_does_not_read_holds_up_the_sender() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_is_dead() {
+async fn a_silent_connection_times_out() {
     let server = Server::start().await;
     let (mut stream, _connection) = server.stream().await;
     tokio::time::pause();

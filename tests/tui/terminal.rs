@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use crate::support::pty::{Pty, has_mouse};
 use crate::support::{DEADLINE, Daemon, eventually, request};
 
-/// What the key sends.
+/// The bytes of the key.
 const F2: &str = "\x1bOQ";
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_bklit-tui");
 
@@ -44,7 +44,7 @@ impl Program {
         program
     }
 
-    /// What `bklit-tui` wrote about itself into its data dir.
+    /// The program's own log in its data dir.
     pub(super) fn file(&self, name: &str) -> String {
         wait_for_file(&self.dir.path().join(name))
     }
@@ -150,7 +150,7 @@ fn an_event_appears_stage_by_stage() {
 }
 
 #[test]
-fn help_opens_and_every_size_is_survived() {
+fn help_opens_and_every_size_works() {
     let mut program = Program::start();
     program.pty.send("?");
     program.pty.wait_for_text("─ keys ─");
@@ -194,7 +194,7 @@ fn a_vanished_terminal_ends_the_program() {
 }
 
 #[test]
-fn is_stopped_and_continued_by_the_shell() {
+fn the_shell_stops_and_continues_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut shell = command("sh", dir.path());
     let program = arguments(dir.path()).join(" ");
@@ -225,9 +225,9 @@ fn is_stopped_and_continued_by_the_shell() {
 }
 
 #[test]
-fn without_a_shell_there_is_nothing_to_be_stopped_by() {
+fn without_a_shell_it_cannot_be_suspended() {
     let mut program = Program::start();
-    // It leads its session: nobody could continue it.
+    // It is a session leader, so nothing could continue it.
     program.pty.send("\x1a");
     program.pty.signal(Signal::TSTP);
     program.pty.send("?");
@@ -237,7 +237,7 @@ fn without_a_shell_there_is_nothing_to_be_stopped_by() {
 }
 
 #[test]
-fn continuing_after_a_stop_from_outside_draws_anew() {
+fn continuing_after_an_external_stop_redraws() {
     let mut program = Program::start();
     program.pty.signal(Signal::STOP);
     let drawn = program.pty.raw().len();
@@ -248,7 +248,7 @@ fn continuing_after_a_stop_from_outside_draws_anew() {
 }
 
 #[test]
-fn no_color_is_obeyed_and_the_selection_still_visible() {
+fn no_color_is_respected_and_the_selection_stays_visible() {
     let mut program = Program::start_with(&[("NO_COLOR", "1")], (100, 30));
     program.track("Pricing");
     program.pty.wait_for_text("Event queued");
@@ -268,7 +268,7 @@ fn no_color_is_obeyed_and_the_selection_still_visible() {
 }
 
 #[test]
-fn a_hostile_line_is_shown_and_not_obeyed() {
+fn a_hostile_line_is_escaped() {
     let mut program = Program::start_with(&[], (200, 40));
     program
         .track("\u{1b}]0;pwned\u{7}\u{1b}[2J\u{1b}[31mred\u{9b}5m\u{202e}rtl\u{200b}\ttab\nline");
@@ -358,14 +358,14 @@ fn panes_a_filter_and_a_trace_in_a_real_terminal() {
     program.assert_quit();
 }
 
-/// A report of the mouse: a button, and a place counted from 1.
+/// A mouse report: a button, and a position counted from 1.
 fn mouse(program: &mut Program, button: u8, (x, y): (u16, u16)) {
     program.pty.send(&format!("\x1b[<{button};{x};{y}M"));
     program.pty.send(&format!("\x1b[<{button};{x};{y}m"));
 }
 
 #[test]
-fn the_mouse_scrolls_selects_and_opens_and_is_given_back() {
+fn the_mouse_scrolls_selects_and_opens_and_is_released() {
     let mut program = Program::start();
     for nth in 0..8 {
         program.track(&format!("Page {nth}"));
@@ -375,7 +375,7 @@ fn the_mouse_scrolls_selects_and_opens_and_is_given_back() {
         let lines = contents.split(" lines · following").next().unwrap_or_default();
         lines.rsplit(' ').next().is_some_and(|count| count.parse().is_ok_and(|n: u32| n > 30))
     });
-    // Off, it is not asked for, and what comes nevertheless does nothing.
+    // While it is off, it is not requested, and reports that arrive nevertheless have no effect.
     assert!(!program.pty.has_mouse());
     program.pty.send("\x1b[<64;10;20M");
     program.pty.send(F2);

@@ -38,7 +38,7 @@ fn console(width: u16, height: u16) -> Console {
     console
 }
 
-/// The message and the second of the line at which the reader is.
+/// The message and the second of the reader's line.
 fn reader(console: &Console) -> (String, i64) {
     let model = &console.model;
     let line = model.ring().get(model.pane().cursor_line().unwrap()).unwrap();
@@ -207,7 +207,7 @@ fn the_history_leads_to_the_log() {
     console.code(KeyCode::Enter);
     assert!(matches!(console.model.screen(), Screen::History(_)));
     assert_says(&console, "not in the log, which holds 11:50:00 to 11:59:59");
-    // What the pane hides is not shown either: the nearest line is.
+    // Lines that the pane hides are not shown either, but the nearest one that it shows.
     (0..24).for_each(|_| drop(console.code(KeyCode::Right)));
     console.code(KeyCode::Esc);
     console.keys("lH");

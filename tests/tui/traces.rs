@@ -1,5 +1,4 @@
-//! Where a traced event is: stored, waiting, in flight, failed, or not known; and its lines of
-//! before.
+//! Where a traced event is: stored, waiting, in flight, failed, or unknown; and its earlier lines.
 
 use bklit_console_core::model::Screen;
 use bklit_console_core::msg::{Effect, Msg};
@@ -87,14 +86,14 @@ fn at_all_sizes(name: &str, console: impl Fn(u16, u16) -> Console) {
 }
 
 #[test]
-fn an_event_that_nobody_knows() {
-    let gaps = vec!["only the newest 10,000 waiting events were looked at".to_owned()];
+fn an_unknown_event() {
+    let gaps = vec!["only the newest 10,000 waiting events were searched".to_owned()];
     let nowhere = EventTrace { gaps, ..EventTrace::default() };
     at_all_sizes("trace_unknown", |width, height| traced(width, height, Ok(nowhere.clone())));
 }
 
 #[test]
-fn each_place_is_told_in_words() {
+fn each_event_state_is_shown() {
     let in_flight = |lapsed| {
         let (batch, owner) = ("0123456789abcdef".to_owned(), Some("host:7".to_owned()));
         queued(QueuedPlace::InFlight { batch, owner, since: Some(at(-9_000)), lapsed })
@@ -118,7 +117,7 @@ fn each_place_is_told_in_words() {
 }
 
 #[test]
-fn it_is_asked_again_until_it_is_stored() {
+fn an_event_is_polled_until_it_is_stored() {
     let waiting = queued(QueuedPlace::Waiting { since: None, project_id: None });
     let mut console = traced(80, 24, Ok(waiting));
     let ask = Some(Effect::Ask(Request::Event(ID.into())));
@@ -128,13 +127,13 @@ fn it_is_asked_again_until_it_is_stored() {
     assert_eq!(tick(&mut console, 10), None, "the answer is awaited");
     console.send(Msg::Answer(Answer::Event("evt_other".into(), Ok(stored()))));
     assert!(console.screen().contains("waiting in the queue"), "an answer about another one");
-    // Also while something else is in front of it.
+    // Even while another screen is on top of it.
     console.keys("?");
     console.send(Msg::Answer(Answer::Event(ID.into(), Ok(stored()))));
     console.code(KeyCode::Esc);
     assert!(console.screen().contains("stored in page_view_event"), "{}", console.screen());
     assert_eq!(tick(&mut console, 60), None, "it goes nowhere now");
-    // Its lines of before can be looked at.
+    // Its earlier lines can be inspected.
     console.keys("j");
     console.code(KeyCode::Enter);
     assert!(console.screen().contains("Event queued"), "{}", console.screen());
@@ -142,7 +141,7 @@ fn it_is_asked_again_until_it_is_stored() {
 }
 
 #[test]
-fn a_line_that_comes_by_both_ways_is_one() {
+fn a_line_received_twice_is_shown_once() {
     let mut console = traced(80, 24, Ok(stored()));
     let rows = |console: &Console| match console.model.screen() {
         Screen::Trace(trace) => trace.rows().len(),
@@ -160,7 +159,7 @@ fn a_line_that_comes_by_both_ways_is_one() {
 }
 
 #[test]
-fn a_trace_without_an_id_is_a_mistake() {
+fn a_trace_without_an_id_is_an_error() {
     let mut console = busy(80, 24);
     assert_eq!(command(&mut console, "trace"), None);
     assert!(console.screen().contains("usage: trace ID"), "{}", console.screen());

@@ -1,8 +1,8 @@
-//! The views beside the log: queue, live, verify.
+//! The views other than the log: queue, live, verify.
 
 use std::sync::Arc;
 
-use bklit_console_core::bulk::{BulkReport, Deed, End, Known, Plan, Progress, Which};
+use bklit_console_core::bulk::{BulkReport, End, Known, Operation, Plan, Progress, Which};
 use bklit_console_core::model::{Focus, ModelOptions, Screen};
 use bklit_console_core::msg::{Effect, Msg, Report};
 use bklit_console_core::requests::{Answer, QueueSnapshot, Request};
@@ -185,10 +185,13 @@ fn a_read_only_console() {
         assert!(matches!(console.model.focus(), Focus::Keys), "{keys}");
         assert!(console.screen().contains("read-only: start without"), "{}", console.screen());
     }
-    // What changes nothing goes on.
+    // Actions that change nothing keep working.
     console.keys("X");
     let exported = console.code(KeyCode::Enter);
-    assert_eq!(planned(exported).deed, Deed::Export("failed-20260131-120106.jsonl".into()));
+    assert_eq!(
+        planned(exported).operation,
+        Operation::Export("failed-20260131-120106.jsonl".into())
+    );
 }
 
 #[test]
@@ -211,7 +214,7 @@ fn deleting_asks_for_the_number() {
         console.keys(answer);
         let plan = planned(console.code(KeyCode::Enter));
         let known = Known { count: 65, is_exact: true };
-        assert_eq!((plan.deed, plan.which), (Deed::Delete, Which::With(String::new())));
+        assert_eq!((plan.operation, plan.which), (Operation::Delete, Which::With(String::new())));
         assert_eq!((plan.known, plan.total, plan.until), (known, 65, Some(ago(500))));
         // One change at a time.
         for keys in ["r", "R", "d"] {
@@ -247,7 +250,7 @@ fn all_means_those_that_had_failed_when_they_were_counted() {
 }
 
 #[test]
-fn cancelled_is_not_done() {
+fn a_cancelled_change_does_nothing() {
     for open in ["R", "D", "d"] {
         let mut console = queue(80, 24);
         console.keys(open);
@@ -271,11 +274,11 @@ fn one_event_is_retried_at_once_and_all_after_a_question() {
     assert_eq!(console.code(KeyCode::Enter), None, "that word is for deleting");
     console.ctrl('u');
     console.keys("65");
-    assert_eq!(planned(console.code(KeyCode::Enter)).deed, Deed::Retry);
+    assert_eq!(planned(console.code(KeyCode::Enter)).operation, Operation::Retry);
 }
 
 #[test]
-fn what_is_filtered_out_is_left_alone() {
+fn filtered_out_events_are_left_alone() {
     let mut console = queue(120, 40);
     console.keys("/BEFORE 1970");
     let screen = console.screen();
@@ -321,7 +324,7 @@ fn a_failed_event_in_full() {
     assert_eq!(console.keys("y"), Some(Effect::Copy(event_id.clone())));
     let Some(Effect::Copy(json)) = console.keys("Y") else { panic!("nothing was copied") };
     assert_eq!(serde_json::from_str::<FailedView>(&json).unwrap(), failed(0));
-    // It is seen going through.
+    // Its progress is visible.
     console.keys("t");
     assert!(console.screen().contains("trace of evt_"), "{}", console.screen());
     let mut line = log(900, Stage::Worker, Level::Info, "Batch claimed", &json!({}));
@@ -358,7 +361,7 @@ fn the_reader_stays_at_an_event_while_others_come_and_go() {
 }
 
 #[test]
-fn asks_only_while_it_is_looked_at_and_once_at_a_time() {
+fn polls_only_while_visible_and_once_at_a_time() {
     let mut console = busy(80, 24);
     let ask = Some(Effect::Ask(Request::Queue { failed: 100 }));
     let tick = |console: &mut Console, seconds: i64| {
@@ -384,7 +387,7 @@ fn asks_only_while_it_is_looked_at_and_once_at_a_time() {
 }
 
 #[test]
-fn the_end_of_the_list_asks_for_more() {
+fn the_end_of_the_list_loads_more() {
     let mut console = Console::new(80, 24);
     let mut all = snapshot(0);
     all.failed = (0..100).map(|nth| FailedView { id: nth.to_string(), ..failed(0) }).collect();
@@ -404,7 +407,7 @@ fn exports_into_a_new_file() {
     console.ctrl('u');
     console.keys("/tmp/x");
     let plan = planned(console.code(KeyCode::Enter));
-    assert_eq!((plan.deed, plan.known.count), (Deed::Export("/tmp/x".into()), 65));
+    assert_eq!((plan.operation, plan.known.count), (Operation::Export("/tmp/x".into()), 65));
     console.send(ended(0, End::Failed("/tmp/x already exists".into())));
     assert!(console.screen().contains("/tmp/x already exists"), "{}", console.screen());
     console.keys("2");
@@ -478,7 +481,7 @@ fn the_progress_is_shown_with_the_key_that_stops_it() {
 }
 
 #[test]
-fn marked_events_are_meant_instead_of_all() {
+fn marks_take_precedence_over_the_list() {
     let mut console = queue(120, 40);
     console.keys("  j ");
     assert!(console.screen().contains("3 marked"), "{}", console.screen());
@@ -497,7 +500,8 @@ fn marked_events_are_meant_instead_of_all() {
     let marks = console.model.panels().queue.marks().clone();
     assert_eq!(plan.which, Which::Marked(marks));
     assert_eq!(plan.known, Known { count: 3, is_exact: true });
-    // One that is marked meanwhile stays marked, and the others do although not all are loaded.
+    // An event marked in the meantime stays marked, and so do the others, although not all are
+    // loaded.
     console.keys("G ");
     console.send(ended(3, End::Done(None)));
     assert_eq!(console.model.panels().queue.marks().count(), 1);
@@ -510,7 +514,7 @@ fn marked_events_are_meant_instead_of_all() {
     console.send(ended(1, End::Done(Some("/tmp/x".into()))));
     assert_eq!(console.model.panels().queue.marks().count(), 1);
     console.code(KeyCode::Esc);
-    // What is gone is not marked any more, as soon as all are known.
+    // Events that are gone are no longer marked, once all are known.
     console.keys("g ");
     console.tick(2);
     console.send(Msg::Answer(Answer::Queue(Ok(empty_snapshot()))));
@@ -552,7 +556,7 @@ fn live(width: u16, height: u16, answer: Result<LiveView, String>) -> Console {
 }
 
 #[test]
-fn who_is_there_now() {
+fn current_visitors() {
     at_all_sizes("visitors", |width, height| live(width, height, Ok(live_view(12))));
     at_all_sizes("visitors_none", |width, height| live(width, height, Ok(LiveView::default())));
     at_all_sizes("visitors_error", |width, height| {
@@ -563,7 +567,7 @@ fn who_is_there_now() {
     });
 }
 
-/// Lines by which the verifier tells of events that do not match.
+/// Lines in which the verifier reports events that do not match.
 pub(super) fn mismatches(console: &mut Console, count: usize) {
     let finding = |nth: usize| {
         let data = json!({ "problem": "url differs", "differences": [{ "field": "url" }] });
@@ -595,7 +599,7 @@ fn verify(width: u16, height: u16, mismatches: usize) -> Console {
 }
 
 #[test]
-fn what_verification_found() {
+fn results_of_verification() {
     at_all_sizes("verify", |width, height| {
         let mut console = verify(width, height, 12);
         console.keys("jj");

@@ -1,4 +1,4 @@
-//! Where events come from: what is requested, shown, and led to.
+//! Where events come from: requests, rows, and the lines that they lead to.
 
 use bklit_console_core::model::{Focus, Screen};
 use bklit_console_core::msg::{Effect, Msg};
@@ -88,7 +88,7 @@ fn at_all_sizes() {
 }
 
 #[test]
-fn long_pages_by_refusals_of_several_processes() {
+fn long_urls_sorted_by_refusals_of_several_processes() {
     for (width, height) in [(80, 24), (200, 60)] {
         let mut console = opened(width, height);
         console.code(KeyCode::BackTab);
@@ -131,7 +131,7 @@ fn keys_change_what_is_requested() {
     let by = requested(console.code(KeyCode::Tab));
     assert_eq!(by, WhoQuery { by: Dimension::Token, ..default });
     assert!(!console.screen().contains("new-customer"), "{}", console.screen());
-    // The answer to what was requested before comes too late.
+    // The answer to the previous request comes too late.
     answer(&mut console, projects());
     assert!(!console.screen().contains("new-customer"), "{}", console.screen());
     answer(&mut console, view(by, vec![row("tok_1", [5, 0, 0], None)]));
@@ -143,7 +143,7 @@ fn keys_change_what_is_requested() {
     for sort in [WhoSort::Change, WhoSort::Refused, WhoSort::Failed, WhoSort::Rate] {
         assert_eq!(requested(console.keys("s")).sort, sort);
     }
-    // What was chosen stays when the view is closed.
+    // The choice is kept when the view is closed.
     console.keys("q");
     console.keys(":who");
     console.code(KeyCode::Enter);
@@ -173,7 +173,7 @@ fn the_selection_stays_at_its_value_when_rows_change_places() {
 }
 
 #[test]
-fn what_cannot_be_answered_is_said() {
+fn missing_answers_are_explained() {
     let mut console = Console::new(100, 30);
     console.keys("T");
     let failed = |why: &str| Msg::Answer(Answer::Who(Err(why.to_owned())));
@@ -254,6 +254,6 @@ fn a_project_becomes_the_panes_project_and_its_lines_are_exported() {
     open(&mut console);
     console.keys("jjjjj");
     console.code(KeyCode::Enter);
-    assert_says(&console, "has no filter");
+    assert_says(&console, "cannot be filtered");
     assert!(matches!(console.model.screen(), Screen::Who(_)));
 }

@@ -46,7 +46,7 @@ fn wrapped_lines_take_several_rows_with_the_start_only_on_the_first() {
 }
 
 #[test]
-fn a_line_that_is_longer_has_a_mark() {
+fn a_truncated_line_has_a_mark() {
     let mut console = console((0..2).map(|nth| long(nth, 200)));
     console.keys(":set wrap on");
     console.code(KeyCode::Enter);
@@ -110,7 +110,7 @@ fn a_click_on_any_row_selects_its_line() {
 }
 
 #[test]
-fn what_is_being_read_does_not_move_while_lines_come() {
+fn the_visible_lines_do_not_move_while_lines_arrive() {
     let mut console = console((0..60).map(|nth| long(nth, nth % 25)));
     console.keys("Lkkkkkk");
     let rows = console.log_rows();

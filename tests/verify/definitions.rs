@@ -51,7 +51,7 @@ fn both_ways_store_the_definitions_id_and_what_has_none_is_missing_with_its_reas
     let reason = "no event definition \"unknown\" in project \"p\"; create it in Bklit and retry";
     assert_eq!(missing["reason"], reason);
 
-    // Once there is one, a retry stores it; the baseline has kept the name it was sent with.
+    // Once the definition exists, a retry stores the event; the baseline has kept the tracking id.
     postgres.sql("INSERT INTO \"EventDefinition\" VALUES ('def-2', 'unknown', 'p', 'n')");
     daemon.cli(&["queue", "retry", "--all"]);
     eventually(DEADLINE, "it is stored", || {

@@ -1,4 +1,4 @@
-//! What happens to verification, and to those who send events, when the store fails.
+//! The effect of store failures on verification and on senders.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,7 +18,7 @@ fn daemon_on(clickhouse: &ClickHouse) -> Daemon {
 }
 
 #[test]
-fn a_store_that_is_away_is_no_success() {
+fn an_unavailable_store_is_not_a_success() {
     let mut clickhouse = ClickHouse::own();
     let daemon = daemon_on(&clickhouse);
     daemon.track("https://a.example/");
@@ -35,14 +35,14 @@ fn a_store_that_is_away_is_no_success() {
     assert!(said.error.contains("not verified"), "{}", said.error);
 }
 
-/// The baseline's inserts hang: events are accepted as before, those that find no room are
-/// counted, and none of them is taken for a mismatch.
+/// The baseline's inserts hang: events are accepted as before, those that do not fit are counted,
+/// and none of them is taken for a mismatch.
 #[test]
-fn a_hung_baseline_slows_nobody() {
+fn a_hung_baseline_does_not_slow_senders() {
     let clickhouse = ClickHouse::own();
     let daemon = daemon_on(&clickhouse);
     clickhouse.fault(json!({ "match": "INSERT INTO tracked_event_baseline", "kind": "hang" }));
-    // Large ones, so that there is no more room soon.
+    // Large events, so that the space is soon used up.
     let body = json!({
         "projectId": "default", "trackingId": "t", "eventType": "e",
         "metadata": { "text": "x".repeat(60_000) }
@@ -66,7 +66,7 @@ fn a_hung_baseline_slows_nobody() {
         }
         assert!(began.elapsed() < DEADLINE * 2, "after {sent} events none is dropped");
     }
-    // Nobody waits as long as the insert does.
+    // No request waits as long as the insert.
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
     let not_written = counted("not_written");
     clickhouse.heal();
@@ -76,7 +76,7 @@ fn a_hung_baseline_slows_nobody() {
     for outcome in ["missing_in_queue_path", "missing_in_baseline", "different"] {
         assert_eq!(counted(outcome), 0, "{outcome}");
     }
-    // After the fact, too, they are told from those that are missing; and it is no success.
+    // Afterwards, too, they are distinguished from missing ones, and the result is not a success.
     eventually(DEADLINE, "the gap is noted", || {
         run(&daemon, &ALL).summary["notWritten"] == json!(not_written)
     });
@@ -85,10 +85,10 @@ fn a_hung_baseline_slows_nobody() {
     assert!(said.error.contains("not written to the baseline"), "{}", said.error);
 }
 
-/// Rows come into ClickHouse by kinds, so the newest row may be younger than an event that was not
-/// written any more.
+/// Rows are inserted into ClickHouse by kind, so the newest row may be younger than an event that
+/// was not written.
 #[test]
-fn what_a_killed_process_had_in_hand_is_no_mismatch() {
+fn events_in_progress_in_a_killed_process_are_not_mismatches() {
     let clickhouse = ClickHouse::own();
     let mut daemon = daemon_on(&clickhouse);
     daemon.track("https://a.example/first");

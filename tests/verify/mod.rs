@@ -12,16 +12,16 @@ const VERIFY: &str =
     "dual_write = true\n[worker]\nmax_backoff = '200ms'\n[verify]\nsettle = '1s'\n";
 const ALL: [&str; 4] = ["verify", "--since", "1h", "--json"];
 
-/// A daemon that writes both ways, and its servers.
+/// A daemon with dual write, and its servers.
 struct Bench {
     daemon: Daemon,
     servers: Option<(RedisServer, Database)>,
 }
 
-/// What `verify` said.
+/// The output of `verify`.
 struct Said {
     code: i32,
-    /// An object a mismatch.
+    /// One object per mismatch.
     mismatches: Vec<Value>,
     summary: Value,
     error: String,
@@ -64,10 +64,10 @@ impl Bench {
         run(&self.daemon, &[&ALL, more].concat())
     }
 
-    /// Waits until this many events match and are all that there are.
+    /// Waits until this many events match, and there are no others.
     #[track_caller]
     fn matched(&self, count: usize) {
-        // What one way has not stored yet is a mismatch for as long.
+        // Events that one path has not stored yet are mismatches until then.
         eventually(DEADLINE, "all are stored both ways, and settled", || {
             let summary = self.verify(&[]).summary;
             summary["matched"] == json!(count) && summary["notSettled"] == 0
@@ -76,7 +76,7 @@ impl Bench {
         assert_eq!(said.code, 0, "{:?}", said.mismatches);
     }
 
-    /// Changes what is stored.
+    /// Changes stored data.
     fn change(&self, sql: &str) {
         match &self.servers {
             Some((_, database)) => {
@@ -124,7 +124,7 @@ fn run(daemon: &Daemon, arguments: &[&str]) -> Said {
 }
 
 /// The next line with this message.
-fn told(mut next: impl FnMut() -> Option<String>, message: &str) -> Value {
+fn line_with(mut next: impl FnMut() -> Option<String>, message: &str) -> Value {
     loop {
         let line: Value = serde_json::from_str(&next().unwrap()).unwrap();
         if line["message"] == message {
@@ -173,7 +173,7 @@ fn damage_is_found(bench: &Bench) {
     let said = bench.verify(&["--limit", "2"]);
     assert_eq!((said.code, said.mismatches.len()), (1, 2));
     assert_eq!(said.summary["notPrinted"], 5);
-    // Another project has nothing to compare, which is no success.
+    // Another project has nothing to compare, which is not a success.
     let said = bench.verify(&["--project", "other"]);
     assert_eq!((said.code, said.summary["matched"].clone()), (2, json!(0)));
     assert!(said.error.contains("Nothing to compare"), "{}", said.error);
@@ -190,7 +190,7 @@ fn damage_is_found_on_servers() {
 }
 
 #[test]
-fn the_report_is_for_people_too() {
+fn the_report_is_readable() {
     let bench = Bench::on_files();
     let ids = bench.send(3);
     bench.matched(3);
@@ -222,7 +222,7 @@ fn without_a_baseline_nothing_is_verified() {
 }
 
 #[test]
-fn a_retry_is_written_once_and_an_event_is_told_of() {
+fn a_retry_is_written_once_and_each_event_is_logged() {
     let bench = Bench::on_servers();
     let mut stream = bench.daemon.debug_stream();
     let body =
@@ -230,7 +230,7 @@ fn a_retry_is_written_once_and_an_event_is_told_of() {
     for _ in 0..3 {
         assert_eq!(bench.daemon.post("/track", &body).status, 200);
     }
-    let line = told(|| stream.next_data(), "Event matched between systems");
+    let line = line_with(|| stream.next_data(), "Event matched between systems");
     assert_eq!((&line["eventId"], &line["stage"]), (&json!("evt_mine"), &json!("clickhouse")));
     bench.matched(1);
     let direct = bench.daemon.scalar("SELECT count() FROM page_view_event_baseline");
@@ -262,9 +262,9 @@ fn a_time_without_dual_write_is_not_verified() {
     });
 }
 
-/// What the process found by itself is in lines and metrics.
+/// The process's own findings are in lines and metrics.
 #[test]
-fn a_live_mismatch_is_told() {
+fn a_live_mismatch_is_reported() {
     let bench = Bench::on_files();
     bench.change(
         "CREATE TRIGGER t AFTER INSERT ON page_view_event WHEN new.url LIKE '%lost%' \
@@ -277,7 +277,7 @@ fn a_live_mismatch_is_told() {
     let turned = bench.daemon.track("https://a.example/turned");
     bench.daemon.track("https://a.example/fine");
     let message = "Event does not match between systems";
-    let lines = [(); 2].map(|()| told(|| stream.next_data(), message));
+    let lines = [(); 2].map(|()| line_with(|| stream.next_data(), message));
     let of = |id: &str| lines.iter().find(|line| line["eventId"] == json!(id)).unwrap();
     assert_eq!(of(&lost)["level"], "error");
     assert_eq!(of(&lost)["data"]["problem"], "missing in the queue path");

@@ -98,7 +98,7 @@ fn the_log_names_what_is_missing_behind_a_proxy_once() {
     assert_eq!((log.matches(unexpected).count(), log.matches(untrusted).count()), (0, 0), "{log}");
 }
 
-/// Otherwise a proxy would make everybody a reader.
+/// Otherwise every client behind a proxy could read.
 #[tokio::test]
 async fn behind_trusted_proxies_reading_needs_a_token() {
     let server = Server::start_located("127.0.0.1:0", None, behind_proxy).await;

@@ -24,7 +24,7 @@ use crate::support::{Cli, DEADLINE, Daemon, eventually};
 
 const NOW: Duration = Duration::ZERO;
 
-/// The country that a database has for everybody.
+/// The country that a database has for all addresses.
 fn country(database: &Arc<LocationDatabase>) -> Option<String> {
     let (proxies, database) = (Proxies::default(), Some(Arc::clone(database)));
     let visitors = Visitors::new(proxies, LocationHeaders::None, IpPrivacy::Cut, database);
@@ -54,9 +54,9 @@ fn a_changed_file_is_read_once_it_is_complete() {
     assert!(matches!(database.check(&mut seen), Check::Loaded(_)));
     assert_eq!(country(&database).as_deref(), Some("SE"));
 
-    let beside = dir.path().join("new.mmdb");
-    fs::write(&beside, mmdb::everywhere("DK", NOW)).unwrap();
-    fs::rename(&beside, &path).unwrap();
+    let new = dir.path().join("new.mmdb");
+    fs::write(&new, mmdb::everywhere("DK", NOW)).unwrap();
+    fs::rename(&new, &path).unwrap();
     assert!(matches!(database.check(&mut seen), Check::Same));
     assert!(matches!(database.check(&mut seen), Check::Loaded(_)));
     assert_eq!(country(&database).as_deref(), Some("DK"));
@@ -82,7 +82,7 @@ fn the_last_good_file_stays_in_use() {
     is_broken(&mut seen);
     fs::write(&path, "no database").unwrap();
     is_broken(&mut seen);
-    // Overwritten from the front, so far: the end is that of the old file.
+    // Partially overwritten from the start: the end is that of the old file.
     let mut halfway = mmdb::maxmind();
     let tail = halfway.len() / 2;
     halfway[..tail].fill(0xff);
@@ -136,7 +136,7 @@ proptest! {
     }
 }
 
-/// The clock is the runtime's: it moves on while nothing else is to be done.
+/// The clock is the runtime's: it advances while all tasks are idle.
 #[tokio::test(start_paused = true)]
 async fn a_running_pipeline_notices_a_new_file_and_reports_a_broken_one() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! A visitor's whole address appears in nothing that the program writes or shows.
+//! The program never writes or shows a visitor's whole address.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -55,7 +55,7 @@ impl Visitor<'_> {
         assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{target}: {response}");
     }
 
-    /// Does everything that leads to lines, rows and logs.
+    /// Causes all kinds of lines, rows and log messages.
     async fn visit(&self) {
         let view = r#"{"url":"https://a.example/","projectId":"default"}"#;
         self.answered(200, "POST", "/track", &self.token, view).await;

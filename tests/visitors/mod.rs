@@ -1,4 +1,4 @@
-//! Who sent an event, and what of that is kept: addresses, locations, devices.
+//! Who sent an event, and how much of that is kept: addresses, locations, devices.
 
 mod addresses;
 mod database;

@@ -1,4 +1,4 @@
-//! Visitors' browsers: who they are, what they send, how their sessions end.
+//! Visitors' browsers: authentication, events, and the end of sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -31,7 +31,7 @@ fn events(server: &Server) -> Vec<QueuedEvent> {
 }
 
 #[tokio::test]
-async fn an_event_is_taken_in_as_over_http() {
+async fn an_event_is_accepted_as_over_http() {
     let server = Server::start().await;
     let headers = [("user-agent", "Mozilla (iPhone) Mobile/1")];
     let mut socket = Socket::open(server.address, BROWSER, &headers).await;
@@ -46,7 +46,7 @@ async fn an_event_is_taken_in_as_over_http() {
         .await;
     let first = socket.hear().await;
     assert_eq!((&first["type"], &first["messageType"]), (&json!("ack"), &json!("pageview")));
-    // The key was good, so the next messages need none.
+    // The key was valid, so the next messages need none.
     socket
         .say(json!({ "type": "event", "data": {
             "trackingId": "buy", "eventType": "click", "eventId": "own-1", "metadata": { "n": 1 },
@@ -119,7 +119,7 @@ async fn many_messages_at_once_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn without_a_good_key_nothing_is_taken_in() {
+async fn without_a_valid_key_nothing_is_accepted() {
     let server = Server::start().await;
     let expired = |token: &mut bklit_pipeline::auth::TokenRecord| {
         token.expires_at = Some(UtcMillis::from_epoch_millis(1));
@@ -155,7 +155,7 @@ async fn without_a_good_key_nothing_is_taken_in() {
         socket.say(wrong).await;
         socket.error().await;
     }
-    // With the good key those sockets have become sessions, which have ended.
+    // With a valid key, those sockets became sessions, which have ended.
     let is_end = |event: &QueuedEvent| matches!(event.payload, Payload::SessionEnd(_));
     assert!(events(&server).iter().all(is_end));
     server.stop().await;
@@ -190,7 +190,7 @@ async fn a_revoked_key_stops_working_on_an_open_socket() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_and_the_socket_stays() {
+async fn errors_are_reported_and_the_socket_stays_open() {
     let server = Server::start().await;
     let mut socket = server.browser().await;
     for (message, error) in [
@@ -211,7 +211,7 @@ async fn what_is_wrong_is_said_and_the_socket_stays() {
         let answer = socket.error().await;
         assert!(answer["error"].as_str().unwrap().starts_with(error), "{message}: {answer}");
     }
-    // Refused for now is told apart.
+    // Temporary refusals are marked as such.
     for flag in [&server.queue.is_full, &server.queue.is_away] {
         flag.store(true, SeqCst);
         socket.say(view("/")).await;
@@ -239,7 +239,7 @@ async fn an_event_is_acknowledged_after_the_queue_has_it() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_domain_is_shown_out() {
+async fn a_page_of_another_domain_is_disconnected() {
     let server = Server::start().await;
     let only = |token: &mut bklit_pipeline::auth::TokenRecord| {
         token.allowed_domains = vec!["shop.example".into()];
@@ -281,7 +281,7 @@ async fn a_session_ends_with_its_last_socket() {
     let server = Server::start().await;
     let (first, second) = (server.browser().await, server.browser().await);
     first.leave().await;
-    // Gone without a goodbye.
+    // Disconnected without a close frame.
     drop(second);
     eventually("the session has ended", || server.queued().len() == 1).await;
     let ends = events(&server);
@@ -302,7 +302,7 @@ async fn a_session_ends_with_its_last_socket() {
 }
 
 #[tokio::test]
-async fn the_next_page_comes_in_time_and_the_session_goes_on() {
+async fn a_session_continues_on_the_next_page() {
     let grace = Duration::from_secs(2);
     let server = Server::start_with(|s| s.session_grace = grace).await;
     for _ in 0..2 {
@@ -324,7 +324,7 @@ async fn the_next_page_comes_in_time_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_no_session_that_waits() {
+async fn a_shutdown_ends_no_waiting_session() {
     let server = Server::start_with(|s| s.session_grace = Duration::from_secs(60)).await;
     server.browser().await.leave().await;
     let began = std::time::Instant::now();
@@ -335,7 +335,7 @@ async fn a_stop_ends_no_session_that_waits() {
 }
 
 #[tokio::test]
-async fn a_stranger_ends_no_session() {
+async fn a_socket_without_a_token_ends_no_session() {
     let server = Server::start().await;
     let mut stranger = server.connect("/?projectId=p&sessionId=strange").await;
     stranger.greeted().await;
@@ -346,7 +346,7 @@ async fn a_stranger_ends_no_session() {
     visitor.leave().await;
     eventually("a session has ended", || !server.queued().is_empty()).await;
     let queue = Arc::clone(&server.queue);
-    // Ends that are being told are told.
+    // Ends that are being queued are completed.
     server.stop().await;
     assert_eq!(ended(&queue), ["s-1"]);
 }

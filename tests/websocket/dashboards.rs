@@ -1,4 +1,4 @@
-//! Dashboards: who gets in, what they see, and what becomes of slow ones.
+//! Dashboards: who is admitted, what they receive, and what happens to slow ones.
 
 use bklit_pipeline::auth::{Scope, TokenStore};
 use bklit_pipeline::bus::LiveBus;
@@ -45,7 +45,7 @@ async fn a_dashboard_sees_its_projects_events_of_all_kinds() {
 }
 
 #[tokio::test]
-async fn only_readers_and_allowed_origins_get_in() {
+async fn only_readers_and_allowed_origins_are_admitted() {
     let server = Server::start_with(|settings| {
         let origins = ["https://dash.example/", "http://[::1]:3000"];
         settings.allowed_origins = Some(origins.map(str::to_owned).to_vec());
@@ -88,7 +88,7 @@ async fn only_readers_and_allowed_origins_get_in() {
 }
 
 #[tokio::test]
-async fn without_a_setting_bklits_own_dashboard_on_this_machine_gets_in() {
+async fn by_default_bklits_local_dashboard_is_admitted() {
     let server = Server::start().await;
     let mut lines = server.bus.subscribe();
     for origin in ["http://localhost:3000", "http://localhost:3002", "http://localhost:5173"] {
@@ -98,7 +98,7 @@ async fn without_a_setting_bklits_own_dashboard_on_this_machine_gets_in() {
     for headers in [
         &[("origin", "http://localhost:3001")][..],
         &[("origin", "https://evil.example")],
-        // Somebody else's request, passed on by a proxy.
+        // Another client's request, forwarded by a proxy.
         &[local, ("x-forwarded-for", "203.0.113.9")],
         &[local, ("host", "rebound.example")],
     ] {
@@ -139,7 +139,7 @@ async fn sockets_open_over_tls() {
 }
 
 #[tokio::test]
-async fn a_revoked_reader_is_shown_out() {
+async fn a_revoked_reader_is_disconnected() {
     let server = Server::start().await;
     let (secret, token) = server.tokens.make(Scope::Read, &["p"], |_| {}).await;
     let path = format!("{DASHBOARD}&token={}", secret.expose());
@@ -151,7 +151,7 @@ async fn a_revoked_reader_is_shown_out() {
 }
 
 #[tokio::test]
-async fn a_slow_dashboard_loses_events_and_is_told_and_others_do_not() {
+async fn a_slow_dashboard_loses_events_and_learns_how_many() {
     const EVENTS: u64 = 40_000;
     let server = Server::start().await;
     let (mut slow, mut quick) = (server.dashboard().await, server.dashboard().await);

@@ -1,4 +1,4 @@
-//! Frames that are not as they should be.
+//! Invalid frames.
 
 use bklit_pipeline::queue::NewItem;
 use bklit_wire::event::Payload;
@@ -11,7 +11,7 @@ use super::server::{BROWSER, DASHBOARD, Server, view};
 use crate::support::redis::eventually;
 
 #[tokio::test]
-async fn garbage_is_answered_and_what_is_no_text_ends_the_socket() {
+async fn garbage_is_answered_and_binary_messages_end_the_socket() {
     let server = Server::start().await;
     let mut socket = server.browser().await;
     for garbage in ["", "{", "null", "{\"type\":", "\u{0}"] {
@@ -33,7 +33,7 @@ async fn a_message_that_is_too_long_is_refused_before_it_is_read() {
     for path in [BROWSER, DASHBOARD] {
         let mut socket = server.connect(path).await;
         socket.greeted().await;
-        // Much more than is buffered on the way: it is not read, and the answer still arrives.
+        // Much more than is buffered on the way: it is not read, and the response still arrives.
         let sent = socket.0.send(Message::text("x".repeat(300_000))).await;
         let (code, reason) = socket.closed().await;
         assert!(code == 1009 && reason.contains("65536"), "{sent:?} {code} {reason}");
@@ -58,7 +58,7 @@ async fn broken_frames_end_the_socket_with_their_code() {
 }
 
 #[tokio::test]
-async fn what_is_no_websocket_is_told_so() {
+async fn plain_http_requests_are_explained() {
     use crate::http::client::{Client, request};
     let server = Server::start().await;
     for (path, headers, status) in [
@@ -86,7 +86,7 @@ async fn what_is_no_websocket_is_told_so() {
 }
 
 #[tokio::test]
-async fn what_arrived_before_an_abrupt_end_counts() {
+async fn frames_received_before_an_abrupt_end_count() {
     const EVENTS: usize = 50;
     let server = Server::start().await;
     let mut socket = server.browser().await;

@@ -1,4 +1,4 @@
-//! How sockets end that neither side closes: silence, no key, a server that stops.
+//! How sockets end that neither side closes: silence, no key, shutdown.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use super::server::{BROWSER, DASHBOARD, Server, Socket, in_time, view};
 use crate::http::server::eventually;
 
 #[tokio::test]
-async fn a_peer_that_answers_no_ping_is_cut_off() {
+async fn a_peer_that_answers_no_ping_is_disconnected() {
     let server = Server::start_with(|s| s.ping_interval = Duration::from_millis(500)).await;
-    // It reads nothing any more, so it answers nothing.
+    // It no longer reads, so it does not reply.
     let deaf = server.browser().await;
     eventually("its session has ended", || server.queued().len() == 1).await;
     drop(deaf);
@@ -47,7 +47,7 @@ async fn a_peer_that_answers_pings_may_be_silent_for_long() {
 }
 
 #[tokio::test]
-async fn a_browser_that_never_says_who_it_is_has_to_go() {
+async fn a_browser_that_never_authenticates_is_disconnected() {
     let server = Server::start_with(|s| s.auth_timeout = Duration::from_secs(1)).await;
     let mut silent = server.connect(BROWSER).await;
     silent.greeted().await;
@@ -65,7 +65,7 @@ async fn a_browser_that_never_says_who_it_is_has_to_go() {
             _ => break,
         }
     }
-    // Who has said it stays.
+    // An authenticated socket stays.
     let mut known = server.browser().await;
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     known.say(view("/")).await;
@@ -74,7 +74,7 @@ async fn a_browser_that_never_says_who_it_is_has_to_go() {
 }
 
 #[tokio::test]
-async fn a_stop_acknowledges_what_is_in_hand_and_says_goodbye() {
+async fn a_shutdown_acknowledges_events_in_progress_and_closes_cleanly() {
     let server = Server::start().await;
     let mut browser = server.browser().await;
     let mut dashboard = server.dashboard().await;
@@ -103,7 +103,7 @@ async fn a_stop_acknowledges_what_is_in_hand_and_says_goodbye() {
 }
 
 #[tokio::test]
-async fn a_stop_does_not_wait_for_those_who_do_not_answer() {
+async fn a_shutdown_does_not_wait_for_silent_peers() {
     let server = Server::start().await;
     let deaf = (server.browser().await, server.dashboard().await);
     let halfway = tokio::net::TcpStream::connect(server.address).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_stop_does_not_wait_for_those_who_do_not_answer() {
 #[tokio::test]
 async fn a_session_ends_at_the_last_sign_of_life() {
     let server = Server::start_with(|s| s.ping_interval = Duration::from_millis(500)).await;
-    // It reads nothing any more, and does not close either.
+    // It no longer reads, and does not close either.
     let mut gone = server.browser().await;
     gone.say(view("/")).await;
     assert_eq!(gone.hear().await["type"], "ack");
@@ -133,16 +133,16 @@ async fn a_session_ends_at_the_last_sign_of_life() {
 }
 
 #[tokio::test]
-async fn a_full_server_has_places_for_browsers_that_authenticate() {
+async fn a_full_server_makes_room_for_browsers_that_authenticate() {
     let server = Server::start_with(|s| s.max_connections = 2).await;
     let mut known = server.browser().await;
     let mut silent = server.connect(BROWSER).await;
     silent.greeted().await;
-    // Takes the place of the silent one.
+    // Takes the slot of the silent one.
     let dashboard = server.dashboard().await;
     let (code, reason) = silent.closed().await;
     assert!(code == 1013 && reason.contains("API key"), "{code} {reason}");
-    // Nobody can be closed now, so it waits.
+    // No socket can be closed now, so it waits.
     let third = Socket::open(server.address, BROWSER, &[]);
     tokio::pin!(third);
     let early = tokio::time::timeout(Duration::from_millis(150), third.as_mut()).await;

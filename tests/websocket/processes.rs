@@ -59,7 +59,7 @@ async fn a_visit_goes_into_the_store_and_to_dashboards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_outlives_a_kill() {
+async fn acknowledged_events_survive_a_kill() {
     let mut daemon = Daemon::start();
     let mut visitor = browser(&daemon, &daemon.token()).await;
     let mut ids = Vec::new();
@@ -129,7 +129,7 @@ async fn a_process_for_sockets_alone_inserts_past_the_queue_too() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_an_error_only_for_who_asked_for_it() {
+fn a_port_in_use_is_an_error_only_if_configured() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let arguments = ["--no-ui", "--listen", "127.0.0.1:0", "--websocket-listen", &address];

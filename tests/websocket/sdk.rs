@@ -1,4 +1,4 @@
-//! Bklit's own browser SDK, unchanged, in Node with as much of a browser around it as it asks for.
+//! Bklit's own browser SDK, unchanged, in Node with the parts of a browser that it needs.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn visit(address: SocketAddr, key: &str) -> Vec<Value> {
     let sdk = provided("BKLIT_TEST_SDK");
     let browser = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/websocket/browser.cjs");
     let output = Command::new("node")
-        // A no-op where it is there anyway.
+        // A no-op if it exists already.
         .arg("--experimental-websocket")
         .args([browser.as_path(), &sdk])
         .args([format!("ws://{address}"), key.to_owned()])
@@ -49,12 +49,12 @@ fn a_visit_with_the_real_sdk_is_stored() {
 }
 
 #[test]
-fn the_real_sdk_with_a_wrong_key_gets_nothing_in() {
+fn the_real_sdk_with_a_wrong_key_is_refused() {
     let daemon = Daemon::start();
     let heard = visit(daemon.websocket_addr(), "bk_live_wrong");
     let types: Vec<_> = heard.iter().map(|message| message["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["connected", "error", "error", "error", "error"], "{heard:?}");
-    // After it, so that what it left would have been stored before.
+    // After it, so that anything it sent would already have been stored.
     daemon.track("https://a.example/");
     let count = "SELECT count() FROM page_view_event";
     eventually(DEADLINE, "the page view is stored", || daemon.scalar(count) == json!(1));

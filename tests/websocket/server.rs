@@ -1,4 +1,4 @@
-//! A WebSocket server on a free port beside an HTTP server, and clients of both kinds.
+//! A WebSocket server on a free port next to an HTTP server, and clients of both kinds.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -56,15 +56,15 @@ impl Server {
         tls: Option<Arc<ServerTls>>,
         change: impl FnOnce(&mut WebSocketSettings),
     ) -> Self {
-        Self::beside(Http::start().await, tls, change).await
+        Self::next_to(Http::start().await, tls, change).await
     }
 
     /// Next to this HTTP server.
     pub async fn over(http: Http, change: impl FnOnce(&mut WebSocketSettings)) -> Self {
-        Self::beside(http, None, change).await
+        Self::next_to(http, None, change).await
     }
 
-    async fn beside(
+    async fn next_to(
         http: Http,
         tls: Option<Arc<ServerTls>>,
         change: impl FnOnce(&mut WebSocketSettings),
@@ -91,7 +91,7 @@ impl Server {
         Socket::open(self.address, path, &[("origin", origin)]).await
     }
 
-    /// A browser that was greeted and has sent its API key.
+    /// A connected browser that has sent its API key.
     pub async fn browser(&self) -> Socket {
         let mut socket = self.connect(BROWSER).await;
         socket.greeted().await;
@@ -100,7 +100,7 @@ impl Server {
         socket
     }
 
-    /// A dashboard that was greeted.
+    /// A connected dashboard.
     pub async fn dashboard(&self) -> Socket {
         let mut socket = self.connect(DASHBOARD).await;
         socket.greeted().await;
@@ -141,7 +141,7 @@ impl Socket {
         self.send(Message::text(message.to_string())).await;
     }
 
-    /// The next message that is no ping.
+    /// The next message that is not a ping.
     pub async fn next(&mut self) -> Message {
         loop {
             match in_time(self.0.next()).await.expect("no end").expect("a message") {
@@ -165,7 +165,7 @@ impl Socket {
         greeting
     }
 
-    /// The error that is the answer.
+    /// The error in the response.
     pub async fn error(&mut self) -> Value {
         let answer = self.hear().await;
         assert_eq!(answer["type"], "error", "{answer}");
@@ -186,7 +186,7 @@ impl Socket {
         while let Some(Ok(_)) = in_time(self.0.next()).await {}
     }
 
-    /// Nothing comes for a while in which it would have.
+    /// Asserts that nothing arrives within the time in which it would have.
     pub async fn silent(&mut self) {
         let next = tokio::time::timeout(Duration::from_millis(150), self.0.next()).await;
         assert!(next.is_err(), "{next:?}");

@@ -1,4 +1,4 @@
-//! What may go wrong, and that nothing is lost or stored twice by it.
+//! Faults, none of which may lose events or store them twice.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::{Bench, small, views};
 const EMPTY: QueueStats = QueueStats { depth: 0, in_flight: 0, failed: 0, spooled: 0 };
 
 #[tokio::test(start_paused = true)]
-async fn the_same_batch_is_tried_until_the_store_is_back() {
+async fn the_same_batch_is_retried_until_the_store_is_back() {
     let (mut bench, context) = Bench::new();
     bench.store.inserts_to_fail.store(20, SeqCst);
     bench.queue.push_all(&views(5));
@@ -32,7 +32,7 @@ async fn the_same_batch_is_tried_until_the_store_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pauses_between_tries_have_a_bound() {
+async fn pauses_between_attempts_are_bounded() {
     let max_backoff = Duration::from_millis(400);
     let (mut bench, context) =
         Bench::with(WorkerSettings { max_backoff, ..Settings::default().worker });
@@ -77,7 +77,8 @@ async fn one_bad_event_in_ten_thousand_fails_alone() {
     let failed = WhoCounts { failed: 1, ..WhoCounts::default() };
     assert_eq!((who.total, who.rows[0].counts, &*who.rows[0].value), (failed, failed, "pageview"));
 
-    // Halving: about twice the logarithm, not ten thousand tries; ids tell where a part is from.
+    // Bisecting: about twice the logarithm, not ten thousand attempts; ids show which batch a part
+    // is from.
     let batches = bench.store.batches();
     assert!(batches.len() < 40, "{} batches", batches.len());
     assert_eq!(batches[..2], [("batch-1".to_owned(), 10_000), ("batch-1.0".to_owned(), 5_000)]);
@@ -87,7 +88,7 @@ async fn one_bad_event_in_ten_thousand_fails_alone() {
     ids.dedup();
     assert_eq!(ids.len(), batches.len());
 
-    // Mended and replayed, it is stored once.
+    // Fixed and retried, it is stored once.
     bench.store.refused.lock().unwrap().clear();
     bench.queue.retry_failed(&[]).await.unwrap();
     bench.drained().await;
@@ -162,7 +163,7 @@ async fn a_slow_insert_keeps_its_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_never_answers_is_asked_again() {
+async fn a_store_that_never_answers_is_retried() {
     let (mut bench, context) = Bench::new();
     bench.store.slowness.store(u32::MAX.into(), SeqCst);
     bench.queue.push_all(&views(3));
@@ -189,7 +190,7 @@ async fn a_batch_that_was_taken_over_is_dropped() {
     assert_eq!(line.level, Level::Warn);
     assert_eq!(bench.queue.figures().in_flight, 3, "it is the other's to acknowledge");
     assert_eq!(bench.store.count("page_view_event").await, 0, "noticed at the next renewal");
-    // The worker goes on with what comes next.
+    // The worker continues with the next batch.
     bench.store.slowness.store(0, SeqCst);
     bench.queue.push_all(&views(4)[3..]);
     bench.line("Batch stored").await;
@@ -206,7 +207,7 @@ async fn a_late_acknowledgement_publishes_nothing() {
     while bench.store.batches().is_empty() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // Stored before the next renewal, so the acknowledgement is what tells.
+    // Stored before the next renewal, so the acknowledgement detects it.
     bench.queue.take_over();
     bench.line("Page view stored").await;
     bench.line("Batch taken over by another worker").await;
@@ -216,7 +217,7 @@ async fn a_late_acknowledgement_publishes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_that_fails_is_asked_again() {
+async fn a_queue_that_fails_is_retried() {
     let (mut bench, context) = Bench::new();
     bench.queue.claims_to_fail.store(5, SeqCst);
     bench.queue.acknowledgements_to_fail.store(5, SeqCst);
@@ -232,7 +233,7 @@ async fn a_queue_that_fails_is_asked_again() {
     bench.stop().await;
 }
 
-/// As after a full disk, where storing what waits is what makes room.
+/// As after a full disk, where only storing waiting events makes room.
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_does_not_know_its_depth_is_still_emptied() {
     let (mut bench, context) = Bench::new();
@@ -245,7 +246,7 @@ async fn a_queue_that_does_not_know_its_depth_is_still_emptied() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_gives_back_what_the_store_does_not_take() {
+async fn a_shutdown_releases_what_the_store_does_not_accept() {
     for slowness in [0, 3_600_000] {
         let (mut bench, context) = Bench::new();
         bench.store.slowness.store(slowness, SeqCst);

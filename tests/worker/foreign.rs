@@ -1,4 +1,4 @@
-//! Items of other programs: what can be read is stored, and what was wrong with it is reported.
+//! Items of other programs: readable ones are stored, and what was wrong with them is reported.
 
 use bklit_pipeline::intake::visitor::IpPrivacy;
 use bklit_pipeline::worker::WorkerContext;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Bench;
 use crate::support::events::full_view;
 
-/// Everything is given as another type than ours, nothing is complete.
+/// Every field has a different type than ours, and none of the items is complete.
 const VIEW: &str = r#"{"id":1,"type":"pageview","payload":{"url":"https://a.example/","projectId":7,"title":404,
     "zip":150,"sessionId":99,"lat":"59.91","lon":"10.75","mobile":"true","isNewVisitor":1,"city":"Os\ud83d",
     "timestamp":"Sat, 31 Jan 2026 12:00:00 GMT","description":{"a":1e400},"robots":null},"trace":{}}"#;

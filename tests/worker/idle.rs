@@ -1,4 +1,4 @@
-//! A worker without work does not ask anything of its store.
+//! A worker without work does not query its store.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -35,9 +35,9 @@ async fn idle_sessions_are_looked_for_only_while_there_may_be_some() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_store_is_checked_only_while_somebody_looks() {
+async fn the_store_is_checked_only_on_demand() {
     let (mut bench, context) = Bench::new();
-    // The bench watches like a console.
+    // The test bench subscribes like a console.
     bench.start(context);
     tokio::time::sleep(HOUR).await;
     let pings = || bench.store.pings.load(SeqCst);

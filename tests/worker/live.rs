@@ -1,4 +1,4 @@
-//! What dashboards are told.
+//! What dashboards receive.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -113,7 +113,7 @@ async fn only_the_first_view_of_a_session_says_it_is_new() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_stored_is_not_published() {
+async fn events_that_are_not_stored_are_not_published() {
     let (mut bench, context) = Bench::new();
     let mut stream = bench.live.subscribe();
     bench.store.refused.lock().unwrap().insert("evt_00001".to_owned());
@@ -140,7 +140,7 @@ async fn an_event_whose_id_belongs_to_another_is_neither_stored_nor_published() 
     bench.start(context);
     assert_eq!(data(&next(&mut stream).await)["url"], "/first");
     bench.line("Batch stored").await;
-    // Many of them are one line.
+    // Many of them are reported in one line.
     let mut more: Vec<_> = (0..100).map(|n| view("p", "1", "s", 5 + n, "/taken")).collect();
     more.push(view("p", "2", "s", 6, "/last"));
     bench.queue.push_all(&more);
@@ -166,7 +166,7 @@ async fn an_event_whose_id_belongs_to_another_is_neither_stored_nor_published() 
 async fn idle_sessions_end_with_the_sweep() {
     let (mut bench, context) = Bench::new();
     let mut stream = bench.live.subscribe();
-    // The sweep goes by the real clock: one session is long over, the other has just begun.
+    // The sweep uses the real clock: one session ended long ago, the other has just begun.
     let now = UtcMillis::now().epoch_millis();
     let fresh = view("p", "2", "fresh", (now - NOON) / 1000, "/");
     bench.queue.push_all(&[view("p", "1", "old", 0, "/"), fresh]);
@@ -208,7 +208,7 @@ impl LiveBus for BrokenBus {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bus_that_fails_is_told_of_once_a_batch_and_holds_up_nothing() {
+async fn a_failing_bus_is_logged_once_per_batch_and_blocks_nothing() {
     for (hangs, reason) in [(false, "nobody there"), (true, "no response within 2s")] {
         let (mut bench, context) = Bench::new();
         let live_bus = std::sync::Arc::new(BrokenBus { hangs });
@@ -263,7 +263,7 @@ async fn one_event_that_is_not_published_holds_back_no_others() {
     assert_eq!(live_bus.asked.load(std::sync::atomic::Ordering::SeqCst), 100);
 }
 
-/// A bus to which nobody listens.
+/// A bus without subscribers.
 #[derive(Default)]
 struct EmptyRoom {
     published: AtomicU64,
@@ -286,7 +286,7 @@ impl LiveBus for EmptyRoom {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_nobody_listening_no_event_is_made() {
+async fn without_subscribers_no_event_is_built() {
     let (mut bench, context) = Bench::new();
     let live_bus = std::sync::Arc::new(EmptyRoom::default());
     // Old enough for the sweep.
@@ -300,7 +300,7 @@ async fn with_nobody_listening_no_event_is_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_comes_later_gets_the_next_batch() {
+async fn later_subscribers_get_the_next_batch() {
     let (mut bench, context) = Bench::new();
     let events = views(3);
     bench.queue.push_all(&events[..2]);
@@ -313,7 +313,7 @@ async fn whoever_comes_later_gets_the_next_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sweep_that_fails_is_logged_and_leaves_the_stores_health_alone() {
+async fn a_failed_sweep_is_logged_without_affecting_the_stores_health() {
     let (mut bench, context) = Bench::new();
     bench.store.sweeps_to_fail.store(5, SeqCst);
     bench.queue.push_all(&views(1));
@@ -325,7 +325,7 @@ async fn a_sweep_that_fails_is_logged_and_leaves_the_stores_health_alone() {
     assert_eq!(bench.metrics.health(Part::Store), Health::Ok);
     bench.line("Idle sessions ended").await;
     bench.stop().await;
-    // A sweep that works says as little of whether batches can be stored.
+    // A successful sweep does not show either whether batches can be stored.
     let (mut bench, context) = Bench::new();
     bench.store.inserts_to_fail.store(u32::MAX, SeqCst);
     bench.queue.push_all(&views(1));

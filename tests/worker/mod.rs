@@ -1,10 +1,10 @@
 //! The worker between a queue in memory and the embedded store with faults, on tokio's clock.
 
-mod ahead;
 mod faults;
 mod foreign;
 mod idle;
 mod live;
+mod prefetch;
 mod presence;
 pub mod queue;
 mod store;
@@ -38,7 +38,7 @@ use crate::support::events::{lenient_about_times, view};
 /// The longest a test waits, on tokio's clock.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// A worker and all around it.
+/// A worker and its environment.
 struct Bench {
     queue: Arc<MemoryQueue>,
     store: Arc<FaultyStore>,
@@ -50,7 +50,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Everything is there, the worker is not started.
+    /// Everything is set up, but the worker is not started.
     fn new() -> (Self, WorkerContext) {
         Self::with(Settings::default().worker)
     }
@@ -92,7 +92,7 @@ impl Bench {
         tokio::time::timeout(PATIENCE, worker).await.expect("the worker stops").unwrap();
     }
 
-    /// The first line with this message, of those to come.
+    /// The next line with this message.
     async fn line(&mut self, message: &str) -> Arc<DebugLog> {
         let found = async {
             loop {
@@ -127,7 +127,7 @@ fn small(batch_size: usize, batch_wait: Duration) -> WorkerSettings {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_batch_goes_at_once() {
+async fn a_full_batch_is_claimed_at_once() {
     let (mut bench, context) = Bench::with(small(10, Duration::from_secs(60)));
     bench.queue.push_all(&views(20));
     let began = Instant::now();
@@ -140,7 +140,7 @@ async fn a_full_batch_goes_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_fills_up_while_it_waits_does_not_wait_on() {
+async fn a_batch_that_fills_up_stops_waiting() {
     let (mut bench, context) = Bench::with(small(10, Duration::from_secs(60)));
     let events = views(10);
     bench.queue.push_all(&events[..1]);
@@ -155,11 +155,11 @@ async fn a_batch_that_fills_up_while_it_waits_does_not_wait_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_waits_for_company_from_its_first_event_on() {
+async fn a_batch_waits_to_fill_up_from_its_first_event() {
     let wait = Duration::from_millis(50);
     let (mut bench, context) = Bench::with(small(1000, wait));
     bench.start(context);
-    // However long it was quiet before.
+    // However long nothing happened before.
     tokio::time::sleep(Duration::from_secs(30)).await;
     let events = views(3);
     let first = Instant::now();
@@ -177,7 +177,7 @@ async fn a_batch_waits_for_company_from_its_first_event_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_nothing_to_do_it_asks_for_nothing() {
+async fn without_work_nothing_is_requested() {
     let (mut bench, context) = Bench::new();
     bench.start(context);
     tokio::time::sleep(Duration::from_secs(600)).await;
@@ -187,7 +187,7 @@ async fn with_nothing_to_do_it_asks_for_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_is_told_of_stage_by_stage() {
+async fn a_batch_is_logged_stage_by_stage() {
     let (mut bench, context) = Bench::new();
     let _dashboard = bench.live.subscribe();
     bench.queue.push_all(&views(2));

@@ -33,9 +33,9 @@ struct State {
 pub struct MemoryQueue {
     state: Mutex<State>,
     changed: watch::Sender<()>,
-    /// So many calls of `claim` fail first.
+    /// The number of `claim` calls that fail first.
     pub claims_to_fail: AtomicU32,
-    /// So many calls of `acknowledge` fail first.
+    /// The number of `acknowledge` calls that fail first.
     pub acknowledgements_to_fail: AtomicU32,
     /// Whether `claim` panics.
     pub crashes: AtomicBool,
@@ -67,7 +67,7 @@ impl MemoryQueue {
         }
     }
 
-    /// Adds a member as it is, be it an event or not.
+    /// Adds an item unchanged, whether or not it is an event.
     pub fn push_raw(&self, body: &str) {
         let mut state = self.state.lock().unwrap();
         state.next += 1;
@@ -117,7 +117,7 @@ impl MemoryQueue {
         state.in_flight.values().all(|batch| batch.lease_ends <= Instant::now())
     }
 
-    /// Waits until nothing waits and nothing is in flight.
+    /// Waits until no item is waiting or in flight.
     pub async fn drained(&self) {
         let empty = || {
             let figures = self.figures();
@@ -162,7 +162,7 @@ impl MemoryQueue {
     }
 }
 
-/// Takes one from a counter of failures to come.
+/// Decrements a counter of failures.
 pub fn fails(left: &AtomicU32) -> bool {
     left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
 }

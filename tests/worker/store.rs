@@ -16,19 +16,19 @@ use serde_json::Value;
 
 use super::queue::fails;
 
-/// A store that fails as it is told.
+/// A store that fails as configured.
 pub struct FaultyStore {
     inner: SqliteStore,
     _dir: tempfile::TempDir,
-    /// So many inserts fail before anything is stored.
+    /// The number of inserts that fail before anything is stored.
     pub inserts_to_fail: AtomicU32,
-    /// So many inserts are carried out, and then answered as if they had failed.
+    /// The number of inserts that succeed, but report failure.
     pub answers_to_lose: AtomicU32,
     /// Batches with one of these events are refused.
     pub refused: Mutex<HashSet<String>>,
-    /// So many sweeps fail.
+    /// The number of sweeps that fail.
     pub sweeps_to_fail: AtomicU32,
-    /// Sweeps' steps that were asked for.
+    /// Steps of sweeps that were requested.
     pub sweeps: AtomicU32,
     /// No session may become idle later.
     pub is_quiet: AtomicBool,
@@ -38,7 +38,7 @@ pub struct FaultyStore {
     pub slowness: AtomicU64,
     /// The batches that were sent: their ids and sizes.
     pub sent: Mutex<Vec<(String, usize)>>,
-    /// For each of them, whether it was said to be a first attempt.
+    /// For each of them, whether it was marked as a first attempt.
     pub first_attempts: Mutex<Vec<bool>>,
 }
 

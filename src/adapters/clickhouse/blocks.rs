@@ -26,7 +26,7 @@ use bklit_wire::time::UtcMillis;
 /// Notes that are kept until the next batch is stored; further ones are dropped.
 const NOTES: usize = 100;
 
-/// Blocks of unknown outcome that are remembered: many more than batches are in progress.
+/// How many blocks of unknown outcome are remembered: many more than there are batches in progress.
 const IN_DOUBT: usize = 128;
 
 /// How long after an attempt a block may be sent again as it was: longer than the worker pauses
@@ -36,7 +36,7 @@ const IN_DOUBT_FOR: Duration = Duration::from_secs(25);
 
 /// Something that is stored as a row.
 pub(super) trait Record {
-    /// The time that decides about its partition.
+    /// The time that determines its partition.
     fn moment(&self) -> UtcMillis;
 
     /// Adds its row.

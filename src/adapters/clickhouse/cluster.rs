@@ -15,7 +15,7 @@ use bklit_pipeline::store::schema::{
     BASELINE_GAP, PAGE_VIEW_EVENT, PAGE_VIEW_EVENT_BASELINE, TRACKED_EVENT, TRACKED_EVENT_BASELINE,
 };
 
-/// Where Keeper has the state of a table. The server replaces what is in braces.
+/// Where Keeper stores the state of a table. The server replaces the parts in braces.
 const KEEPER_PATH: &str = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'";
 
 /// A cluster that the server knows.
@@ -116,7 +116,7 @@ fn replicated(definition: &str) -> String {
     replicated.replace(WINDOW_SETTING, "replicated_deduplication_window")
 }
 
-/// What decides which shard has a row.
+/// Determines which shard stores a row.
 fn sharding_key(table: &str) -> &'static str {
     let is = |known: &str| table == known;
     let events = [PAGE_VIEW_EVENT, TRACKED_EVENT, PAGE_VIEW_EVENT_BASELINE, TRACKED_EVENT_BASELINE];

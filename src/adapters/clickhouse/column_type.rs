@@ -10,7 +10,7 @@ use bklit_wire::time::UtcMillis;
 /// Characters of a value that an error quotes.
 const QUOTED: usize = 60;
 
-/// A type whose values can be made of those of a [`ColumnType`].
+/// A type to which values of a [`ColumnType`] can be converted.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum ServerType {
     /// `String`.

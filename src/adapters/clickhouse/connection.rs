@@ -152,7 +152,7 @@ impl Connection {
 
     /// The settings of a statement, as allowed.
     pub(super) fn settings_of(&self, statement: &Statement<'_>) -> settings::Values {
-        // The server stops as well when nobody waits for the result any more.
+        // The server also stops when nothing waits for the result any more.
         let seconds = self.timeouts.request.as_secs().max(1);
         let mut settings = vec![("max_execution_time", seconds.to_string())];
         if statement.sql.len() > DEFAULT_STATEMENT_BYTES {
@@ -174,7 +174,7 @@ impl Connection {
         with(client.query_raw(statement.sql), settings)
     }
 
-    /// Finds out which of all settings the user may not change; see [`NotAllowed::known`].
+    /// Finds out which settings the user may not change; see [`NotAllowed::known`].
     pub(super) async fn probe_all(&self) -> Result<(), StoreError> {
         let statement = Statement { is_consistent: true, ..self.on_server("") };
         let rows = Bytes::new();
@@ -307,7 +307,7 @@ impl Connection {
     }
 }
 
-/// The address that tells whether the server responds.
+/// The address whose response says whether the server works.
 fn ping_address(url: &Url) -> String {
     let mut ping = url.clone();
     ping.set_path(&format!("{}/ping", url.path().trim_end_matches('/')));

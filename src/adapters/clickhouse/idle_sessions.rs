@@ -1,9 +1,9 @@
 //! Ends idle sessions without reading all sessions.
 //!
-//! Whoever writes the rows of sessions records their last activity in a table sorted by that time. A
-//! sweep finds there the sessions whose last activity lies between the previous sweep and now, and
-//! reads only their states. The progress of the sweeps is stored with the session states, under a
-//! key that no session has, so every worker continues from there, also after a restart.
+//! Every writer of session rows records their last activity in a table sorted by that time. A sweep
+//! finds there the sessions whose last activity lies between the previous sweep and now, and reads
+//! only their states. The progress of the sweeps is stored with the session states, under a key
+//! that no session has, so every worker continues from there, also after a restart.
 //!
 //! An event may arrive after the sweep has passed its time. Its activity is then recorded at the
 //! time that this process's sweeps have reached, or, if this process has not swept for a while because
@@ -41,7 +41,7 @@ const RELIABLE: i64 = (ACTIVITY_DAYS as i64 - 1) * 24 * 60 * 60 * 1000;
 /// Overlap of a window with the previous one, in milliseconds.
 const OVERLAP: i64 = 3 * 60 * 1000;
 
-/// How long it is known how far the sweeps of all processes have come: no longer than [`OVERLAP`].
+/// How long the known progress of the sweeps of all processes is used: no longer than [`OVERLAP`].
 const KNOWN_FOR: Duration = Duration::from_millis(OVERLAP as u64);
 
 /// Interval between scans of all sessions.

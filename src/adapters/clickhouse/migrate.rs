@@ -12,8 +12,8 @@ use bklit_pipeline::store::schema::{
     BASELINE_GAP, BASELINE_TABLES, Column, ColumnType, TABLES, Table,
 };
 
-/// Insert tokens that a table remembers. A batch needs one per partition; this many last for hours
-/// of an outage.
+/// Insert tokens that a table remembers. A batch needs one per partition; this many last for an
+/// outage of hours.
 pub(super) const DEDUPLICATION_WINDOW: u64 = 10_000;
 
 pub(super) const WINDOW_SETTING: &str = "non_replicated_deduplication_window";
@@ -149,7 +149,7 @@ impl ClickHouseStore {
     }
 }
 
-/// Whether tables have to be created on several servers. ClickHouse Cloud does that by itself.
+/// Whether tables have to be created on several servers. ClickHouse Cloud does that on its own.
 fn is_cluster(tables: &[ServerTable]) -> bool {
     let mut replicated = tables.iter().filter(|found| window(found).is_none());
     replicated.any(|found| !found.engine.starts_with("Shared"))

@@ -8,11 +8,11 @@
 //! | `connection.rs` | HTTP connection, settings and timeouts of every statement |
 //! | `settings.rs` | the settings of statements, and what to do where they are not allowed |
 //! | `events.rs` | inserts events, each exactly once |
-//! | `blocks.rs` | inserts rows as blocks, whatever materialized views and partitions do |
+//! | `blocks.rs` | inserts rows as blocks, despite failing materialized views and too many partitions |
 //! | `stored_ids.rs` | which events a table already has |
 //! | `session_writes.rs` | writes states and versions |
-//! | `sessions.rs` | what events make of sessions: their states, then their versions |
-//! | `session_plan.rs` | what is to be written of a session |
+//! | `sessions.rs` | derives sessions from events: their states, then their versions |
+//! | `session_plan.rs` | what to write for a session |
 //! | `session_state.rs` | the states of sessions |
 //! | `session_versions.rs` | the versions in `tracked_session`, and what other programs wrote there |
 //! | `foreign_starts.rs` | whether other programs start sessions |
@@ -25,7 +25,7 @@
 //! | `migrate.rs` | creates and upgrades tables |
 //! | `cluster.rs` | the same on all servers of a cluster |
 //! | `check/` | what `doctor` reports about the server |
-//! | `table_schema.rs` | the columns the server's tables really have |
+//! | `table_schema.rs` | the actual columns of the server's tables |
 //! | `column_type.rs` | the types of these columns, and values in them |
 //! | `native.rs` | rows of these tables in a columnar format |
 //! | `encode.rs` | rows of this program's own tables in a binary format |

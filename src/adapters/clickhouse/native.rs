@@ -1,8 +1,9 @@
 //! Rows as one block in ClickHouse's columnar format (`Native`).
 //!
-//! The block names its columns and their types, and the server converts a column whose type is
-//! another one by now: an altered table cannot store garbage. A NULL in a column that cannot store
-//! one stands for the column's default. The bytes depend only on the rows and the table's columns.
+//! The block names its columns and their types, and the server converts values of a column whose
+//! type has changed in the meantime, so an altered table cannot store garbage. A NULL in a column
+//! that cannot store one stands for the column's default. The bytes depend only on the rows and the
+//! table's columns.
 
 use std::collections::BTreeMap;
 

@@ -27,10 +27,10 @@ pub(super) struct Pending {
 #[derive(Default)]
 struct State {
     sessions: foldhash::HashMap<SessionKey, Session>,
-    /// When the inserts of states that are under way began.
+    /// When the inserts of states in progress began.
     inserts: Vec<Instant>,
-    /// Changes so far. Never starts again, or a session that was removed and added again in the
-    /// meantime would be taken for the one before.
+    /// The number of changes. Never reset, or a session that was removed and added again in the
+    /// meantime would be taken for the earlier one.
     changes: u64,
     /// Sessions that have ended, to be reported.
     closed: Vec<(SessionKey, UtcMillis)>,
@@ -38,16 +38,17 @@ struct State {
     clock: Option<(u32, Instant)>,
     /// Inserts that have begun.
     begun: u64,
-    /// How many had begun when it was last marked that nothing is pending.
+    /// How many had begun when "nothing is pending" was last marked.
     marked: u64,
 }
 
 /// A pending session.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Session {
-    /// From when on its row may be written, in seconds since the epoch by the server's clock.
+    /// The earliest time at which its row may be written, in seconds since the epoch by the
+    /// server's clock.
     due: u32,
-    /// Since when it is pending, at the latest.
+    /// The latest time since when it has been pending.
     since: Instant,
     /// The number of its last change, so that a change during a write is not lost.
     changes: u64,
@@ -56,7 +57,7 @@ pub(super) struct Session {
     pub(super) seen: i64,
 }
 
-/// An insert of states; on drop, it is no longer under way.
+/// An insert of states; no longer in progress once dropped.
 pub(super) struct Insert<'a> {
     pending: &'a Pending,
     began: Instant,
@@ -161,7 +162,7 @@ impl Pending {
         )
     }
 
-    /// How long ago everything older had been written.
+    /// The age up to which everything older has been written.
     pub(super) fn age(&self) -> Duration {
         let state = self.state();
         let pending = state.sessions.values().map(|session| session.since);

@@ -4,7 +4,7 @@
 //! first states were inserted, when its last ones were, and up to which time the rows of all its
 //! sessions are written. All states count, those of batches and those that precede a version. If a
 //! process is silent although its last states are later than that, every sweep completes the
-//! sessions whose states were touched in between, whoever touched them.
+//! sessions whose states were touched in between, by any process.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -38,7 +38,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// whole seconds, and is read shortly before the oldest pending session is determined.
 const SLACK: u32 = 2;
 
-/// Who writes states and rows.
+/// The writer of states and rows.
 pub(super) struct Writer {
     id: String,
     /// Whether the first states have been inserted.
@@ -91,7 +91,7 @@ pub(super) fn mark_written(store: &ClickHouseStore, clock: u32, states: &mut Sta
     states.add(&store.writer.mark(WRITTEN), &written, 0);
 }
 
-/// Marks that nothing is pending, if that is so and not marked yet.
+/// Marks that nothing is pending, if that is the case and not marked yet.
 pub(super) async fn mark_idle(store: &ClickHouseStore) -> Result<(), StoreError> {
     if store.pending.unmarked().is_none() {
         return Ok(());
@@ -137,7 +137,7 @@ struct Marks {
 }
 
 impl Marks {
-    /// From when on its sessions may lack rows, if it is silent.
+    /// The time from which on its sessions may lack rows, if it is silent.
     fn incomplete_since(&self) -> Option<u32> {
         let is_silent = self.clock.saturating_sub(self.alive) > SILENT;
         let written = self.written.map(|until| u32::try_from(until / 1000).unwrap_or(u32::MAX));

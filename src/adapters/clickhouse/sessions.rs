@@ -9,9 +9,9 @@
 //! that have changed (see `pending`, and `recovery` for what a crash leaves). The state is written
 //! first, with the `updated_at` of the version that follows; so every later version in the table is
 //! from another program, and what that one added is merged into the state. A version is written if
-//! it shows something else than the latest one, whoever wrote that: so a crash in between, or two
-//! processes that write at the same time, end with the right version. After writing, both tables are
-//! read again until nothing is left to write.
+//! it differs from the latest one, whichever program wrote that: so after a crash in between, or
+//! when two processes write at the same time, the right version is written in the end. After
+//! writing, both tables are read again until nothing is left to write.
 //!
 //! `updated_at` has whole seconds and is never ahead of the server's clock, or it would hide what
 //! other programs write later. So a session has at most one version per second.
@@ -35,7 +35,7 @@ use bklit_wire::time::UtcMillis;
 /// Sessions read by one statement.
 pub(super) const AT_ONCE: usize = 10_000;
 
-/// Seconds within which a version is due in a moment.
+/// A version that is due within this many seconds counts as due in a moment.
 const SOON: u32 = 1;
 
 /// Attempts to write a version while other workers change the same session.
@@ -54,7 +54,7 @@ pub(super) struct Change {
     pub(super) idle_since: Option<i64>,
 }
 
-/// What has become of sessions.
+/// What became of sessions.
 #[derive(Default)]
 pub(super) struct Changed {
     /// Those that this has ended.

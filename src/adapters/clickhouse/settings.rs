@@ -1,7 +1,7 @@
 //! Settings that are sent with statements, and those of them that a user may not change.
 //!
-//! An administrator can fix settings of a user (a profile with constraints, `readonly`), and older
-//! servers do not know all of them. A statement that is refused for one of these is repeated
+//! An administrator can lock settings of a user (a profile with constraints, `readonly`), and older
+//! servers do not know all settings. A statement that is refused for one of these is repeated
 //! without it.
 
 use std::collections::BTreeSet;
@@ -85,7 +85,10 @@ impl NotAllowed {
             return false;
         };
         if self.known().insert(name) {
-            tracing::warn!(setting = name, "ClickHouse does not allow a setting, doing without it");
+            tracing::warn!(
+                setting = name,
+                "ClickHouse does not allow a setting; continuing without it"
+            );
         }
         true
     }

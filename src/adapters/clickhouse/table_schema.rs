@@ -1,5 +1,5 @@
-//! The columns that the server's tables really have. Existing tables may differ from the schema:
-//! for example a text column that is not nullable, an `Enum`, or one that the server computes.
+//! The actual columns of the server's tables. Existing tables may differ from the schema: for
+//! example a text column that is not nullable, an `Enum`, or one that the server computes.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;

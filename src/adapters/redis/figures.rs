@@ -16,7 +16,7 @@ use bklit_wire::time::UtcMillis;
 const PREFIX: &str = "{bklit:figures}";
 /// The minutes of a key.
 const HOUR: i64 = 60 * MINUTE;
-/// Expiry of a key after the first write of a process: a week, and the hour itself.
+/// Expiry of a key after the first write of a process: eight days, and the hour itself.
 const TTL_SECONDS: i64 = MINUTES as i64 * 60 + 3_600;
 /// The most minutes that are read of one hour: those of 256 processes.
 const MAX_FIELDS: usize = 256 * 60;

@@ -1,4 +1,4 @@
-//! Which process has a file locked, so that a message can name it. Known on Linux only.
+//! Finds the process that has locked a file, so that a message can name it. On Linux only.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

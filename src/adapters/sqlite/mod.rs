@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `figures` | the history of figures, `figures.db` |
 //! | `file` | opening a file: settings, migrations, integrity check |
-//! | `locks` | which process has a file locked |
+//! | `locks` | finds the process that has locked a file |
 //! | `queue` | the queue, `queue.db` |
 //! | `store` | the event store, `store.db` |
 //! | `tokens` | the token store, `tokens.db` |

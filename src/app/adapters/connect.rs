@@ -29,7 +29,7 @@ const REDIS_RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 const POSTGRES_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const POSTGRES_RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Lines that a bus keeps which only follows the lines of other processes.
+/// The number of lines kept by a bus that only follows other processes.
 const NO_HISTORY: usize = 0;
 
 /// The Redis of `redis_url`, where it is set.
@@ -76,7 +76,8 @@ fn queue_options(settings: &Settings) -> RedisQueueOptions {
         max_failed: settings.queue.max_failed,
         max_client_ids: settings.queue.max_client_ids,
         durability: settings.queue.durability,
-        // Both stores recognise repeated events by their ids, so no batch need wait for a disk.
+        // Both stores recognise repeated events by their ids, so a claim need not wait for the
+        // disk.
         durable_claims: false,
     }
 }
@@ -149,7 +150,7 @@ pub(in crate::app) fn tokens_are_remote(settings: &Settings) -> bool {
     settings.redis_url.is_some() || settings.database_url.is_some()
 }
 
-/// Which server has what, without passwords, for the program's own log.
+/// What is on which server, without passwords, for the program's own log.
 pub(in crate::app) fn describe(settings: &Settings) -> Result<String> {
     let queue = redis(settings)?.map_or("SQLite".to_owned(), |r| format!("Redis {}", r.address()));
     let clickhouse = |url: &Sensitive| {

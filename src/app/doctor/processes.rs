@@ -20,7 +20,7 @@ const LISTEN: Duration = Duration::from_millis(3_500);
 /// How long this machine's process may take to report.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Without an accepted event, so many refused ones are a problem.
+/// This many refused events are a problem if none was accepted.
 const MANY_REFUSED: u64 = 5;
 
 const LIST: &str = "`bklit-tui refused list` shows which ones";
@@ -103,7 +103,7 @@ async fn shared_gauges(settings: &Settings) -> BTreeMap<String, Gauges> {
             }
         }
     };
-    // It ends by the timeout.
+    // Ended by the timeout.
     let _ = timeout(LISTEN, listen).await;
     found
 }
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_of_events_decides_how_serious_it_is() {
+    fn recent_results_determine_the_severity() {
         assert_eq!(found(9, 0, 9, 0), [Severity::Good]);
         assert_eq!(found(0, 0, 0, 0), [Severity::Good]);
         assert_eq!(found(0, 4, 0, 0), [Severity::Warning]);

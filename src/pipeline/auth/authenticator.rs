@@ -61,11 +61,8 @@ pub enum Denied {
     /// It writes without a token.
     #[error("a token is needed: send the header `Authorization: Bearer bk_live_…`")]
     Missing,
-    /// Its header `Authorization` has another form.
-    #[error(
-        "the header Authorization has another form: send the header `Authorization: Bearer \
-         bk_live_…`"
-    )]
+    /// Its header `Authorization` is not of the form `Bearer TOKEN`.
+    #[error("invalid Authorization header: send `Authorization: Bearer bk_live_…`")]
     NoBearer,
     /// It reads without a token, from another machine, or where this machine needs one, too.
     #[error(
@@ -155,7 +152,7 @@ impl Authenticator {
         !self.settings.loopback_needs_token
     }
 
-    /// Which sites the allowed domains of tokens stand for.
+    /// Which sites the allowed domains of tokens match.
     pub fn domain_rules(&self) -> DomainRules {
         self.settings.domain_rules()
     }

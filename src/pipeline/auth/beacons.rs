@@ -1,8 +1,8 @@
 //! Authorizes ending sessions without a token, as `navigator.sendBeacon` needs: a session may be ended
 //! if some ingest token is for its project.
 //!
-//! Anybody may send beacons, so their cost must not grow with the number of tokens: these are listed
-//! now and then, and looked up by project.
+//! Anyone may send beacons, so their cost must not grow with the number of tokens: tokens are
+//! listed from time to time, and looked up by project.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

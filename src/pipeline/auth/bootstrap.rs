@@ -55,7 +55,7 @@ pub async fn bootstrap(store: &dyn TokenStore, data_dir: &Path) -> Result<bool, 
     }
     let secret = Secret::generate()?;
     let mut token = TokenRecord::new(&secret, Scope::Ingest, vec![DEFAULT_PROJECT.to_owned()])?;
-    token.name = Some("made at the first start".to_owned());
+    token.name = Some("created at the first start".to_owned());
     write(&unfinished, &secret).map_err(failed)?;
     store.create(token).await?;
     fs::rename(&unfinished, &file).map_err(failed)?;

@@ -1,5 +1,5 @@
-//! The domains that may use a token: `shop.example` stands for that host and its subdomains,
-//! `*.shop.example` for its subdomains only.
+//! The domains that may use a token: `shop.example` matches that host and its subdomains,
+//! `*.shop.example` its subdomains only.
 //!
 //! Entries come from people and from Bklit's database, so they may be pasted addresses: scheme,
 //! port and path are ignored, and names are compared as browsers send them, in lower case and
@@ -15,10 +15,10 @@ const MAX_LISTED: usize = 10;
 /// The longest origin that an error quotes, in characters.
 const MAX_ORIGIN: usize = 200;
 
-/// Which sites an allowed domain stands for.
+/// Which sites an allowed domain matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DomainRules {
-    /// `shop.example` stands for that host only, not for its subdomains.
+    /// `shop.example` matches that host only, not its subdomains.
     pub exact: bool,
     /// Pages of this machine may use every token, as during development.
     pub allow_localhost: bool,
@@ -138,7 +138,7 @@ pub fn normalized(entry: &str) -> Result<String, &'static str> {
         Some(Pattern { host, subdomains: false }) => Ok(host.into_owned()),
         Some(Pattern { host, subdomains: true }) => Ok(format!("*.{host}")),
         None if matches!(entry.trim(), "*" | "*.*") => {
-            Err("stands for no site; leave out all domains to allow any")
+            Err("matches no site; omit all domains to allow any site")
         }
         None if entry.trim().is_empty() => Err("is empty"),
         None if entry.contains('*') => Err("a `*` is possible only as in *.shop.example"),
@@ -146,8 +146,8 @@ pub fn normalized(entry: &str) -> Result<String, &'static str> {
     }
 }
 
-/// What is suspicious about the allowed domains of a token: entries that no site matches, and those
-/// that strangers' sites match.
+/// What is suspicious about the allowed domains of a token: entries that no site matches, and
+/// entries that also match the sites of strangers.
 pub fn warnings(domains: &[String]) -> Vec<String> {
     let warning = |entry: &str| match Pattern::parse(entry) {
         None => {
@@ -155,7 +155,7 @@ pub fn warnings(domains: &[String]) -> Vec<String> {
             Some(format!("the domain `{entry}` never matches: {problem}"))
         }
         Some(Pattern { host, .. }) if is_public_suffix(&host) => Some(format!(
-            "the domain `{entry}` allows the sites of strangers: anybody can register names below \
+            "the domain `{entry}` allows the sites of strangers: anyone can register names below \
              `{host}`"
         )),
         Some(_) => None,

@@ -8,7 +8,7 @@ use super::DomainRules;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthSettings {
-    /// An allowed domain stands for that host only, not for its subdomains.
+    /// An allowed domain matches that host only, not its subdomains.
     pub exact_domains: bool,
     /// Pages of this machine may use every token.
     #[serde(deserialize_with = "bklit_wire::setting::boolean")]

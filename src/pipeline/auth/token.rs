@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_has_the_form_and_never_shows_in_debug() {
+    fn a_secret_is_well_formed_and_hidden_in_debug_output() {
         let secret = Secret::generate().unwrap();
         assert!(Secret::parse(secret.expose()).is_some());
         assert_eq!(TokenHash::of_secret(secret.expose()), Some(secret.hash()));

@@ -43,8 +43,8 @@ pub trait LiveBus: Send + Sync {
     /// subscriber in another process is noticed do not reach it.
     fn has_subscribers(&self) -> bool;
 
-    /// The same, at most a second old however long ago it was last called: may query a server, and
-    /// takes at most a quarter of a second.
+    /// The same, at most a second old even if it has not been called for long: may query a server,
+    /// and takes at most a quarter of a second.
     async fn may_have_subscribers(&self) -> bool {
         self.has_subscribers()
     }

@@ -14,8 +14,8 @@ use bklit_wire::duration::seconds;
 
 /// The most minutes that wait while a store is unavailable: those of a day. The oldest are dropped.
 pub const MAX_WAITING: usize = 24 * 60;
-/// As many minutes in which nothing happened are written to a shared server at once: some servers
-/// charge per command.
+/// How many idle minutes are written to a shared server at once, because some services charge per
+/// command.
 pub const IDLE_MINUTES: usize = 10;
 /// The most minutes written at once.
 const GROUP: usize = 60;
@@ -31,7 +31,7 @@ pub(super) struct Outbox {
     pub(super) store: Arc<dyn FigureStore>,
     /// Where it is, for the log.
     name: &'static str,
-    /// So many idle minutes wait for each other.
+    /// This many idle minutes are written together.
     idle_minutes: usize,
     waiting: Mutex<VecDeque<Arc<Minute>>>,
     arrived: Notify,

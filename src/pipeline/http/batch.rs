@@ -27,8 +27,8 @@ use crate::auth::{Denied, Scope};
 use crate::intake::{self, Envelope, Rejection, Sender};
 use crate::queue::MAX_PUSHED;
 
-/// The most bytes of batches that are parsed and queued at once; further batches wait. What is
-/// parsed takes up to twelve times the memory of its JSON.
+/// The most bytes of batches that are parsed and queued at once; further batches wait. Parsed
+/// events take up to twelve times the memory of their JSON.
 const MAX_PARSED: usize = 4 << 20;
 /// The most bytes of all batches being received.
 const MAX_RECEIVED: usize = 64 << 20;
@@ -56,7 +56,7 @@ impl Default for BatchLimits {
 }
 
 impl BatchLimits {
-    /// The memory of one batch, none yet.
+    /// The memory of one batch, initially none.
     fn memory(&self) -> BatchMemory {
         BatchMemory { received: Arc::clone(&self.received), held: None }
     }
@@ -236,8 +236,8 @@ fn parse(item: &[u8], most: usize) -> Parsed {
     Ok(intake::parse(kind, fields)?)
 }
 
-/// The type of an event that begins with it and has its fields next to it, so that it can be parsed in
-/// one pass; `None` if that takes a closer look.
+/// The type of an event that begins with it and has its fields next to it, so that it can be parsed
+/// in one pass; `None` if this is not certain.
 fn leading_kind(item: &[u8]) -> Option<EventKind> {
     let value = item.strip_prefix(br#"{"type":"#)?.trim_ascii_start().strip_prefix(b"\"")?;
     let (name, rest) = value.split_at_checked(memchr(b'"', value)?)?;
@@ -370,7 +370,7 @@ mod tests {
         assert!(limits.turn(0).now_or_never().is_none());
         drop(small);
         assert!(limits.turn(UNIT).now_or_never().is_some());
-        // One that exceeds the bound has it to itself.
+        // A batch that exceeds the bound is parsed alone.
         drop(others);
         assert!(limits.turn(usize::MAX).now_or_never().flatten().is_some());
     }

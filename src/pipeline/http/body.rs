@@ -119,8 +119,8 @@ pub async fn read_with(
     read.await.unwrap_or_else(|_| Err(Refusal::Slow(bklit_wire::duration::format(within))))
 }
 
-/// Reads an event whose sender is not known, so that the log can say what was lost, and it can be sent
-/// again. `None` if it is compressed, larger than [`MAX_OF_STRANGER`] or slow.
+/// Reads an event whose sender is not known, so that the log can say what was lost, and the event
+/// can be sent again. `None` if it is compressed, larger than [`MAX_OF_STRANGER`] or slow.
 pub async fn read_of_stranger(body: Incoming, coding: Coding) -> Option<Bytes> {
     let is_short = body.size_hint().exact().is_some_and(|size| size <= MAX_OF_STRANGER as u64);
     if !is_short || !coding.encodings.is_empty() {

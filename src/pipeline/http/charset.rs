@@ -15,7 +15,7 @@ pub fn named_in(headers: &HeaderMap) -> Result<&'static Encoding, Refusal> {
     let Some(label) = headers.get(CONTENT_TYPE).and_then(|value| label(value.as_bytes())) else {
         return Ok(UTF_8);
     };
-    // The standard reads these as windows-1252. What is in fact ASCII is the same in both.
+    // The standard reads these as windows-1252, which is the same for ASCII text.
     if [&b"us-ascii"[..], b"ascii"].iter().any(|ascii| label.eq_ignore_ascii_case(ascii)) {
         return Ok(UTF_8);
     }

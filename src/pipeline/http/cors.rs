@@ -1,8 +1,8 @@
 //! CORS for the routes that pages of other sites may use.
 //!
 //! The origin is echoed and credentials are allowed, because browsers send them with
-//! `navigator.sendBeacon` and refuse `*` then. That gives nothing away: these routes know no cookies
-//! or other credentials that a browser adds by itself, and their responses contain only what the page
+//! `navigator.sendBeacon` and refuse `*` then. That reveals nothing: these routes use no cookies or
+//! other credentials that a browser adds on its own, and their responses contain only what the page
 //! sent and why it was refused. Routes for readers never get these headers: a page that a reader
 //! happens to visit must not see their data.
 
@@ -60,7 +60,7 @@ pub fn allow(
     response
 }
 
-/// Whether a browser asks, before it sends a page's request, if it may.
+/// Whether this is a preflight, with which a browser asks whether it may send a page's request.
 pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::OPTIONS
         && headers.contains_key(ORIGIN)
@@ -121,8 +121,8 @@ fn requested_headers(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
     }
 }
 
-/// Reports that a browser will not send a page's request, or that the request will fail: otherwise it
-/// leaves no trace here.
+/// Reports that a browser will not send a page's request, or that the request will fail: otherwise
+/// it would leave no trace here.
 pub fn log_failed_preflight(
     peer: &Peer,
     client: IpAddr,

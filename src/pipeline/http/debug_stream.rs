@@ -78,7 +78,7 @@ pub fn open(peer: &Arc<Peer>, head: &Parts) -> Result<Response<ResponseBody>, Re
     peer.streams.spawn(stream.run(first));
     let body = ResponseBody::Stream(receiver);
     let mut response = response::no_store(response::with_body("text/event-stream", body));
-    // nginx would collect the lines before it passes them on.
+    // nginx would buffer the lines.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }

@@ -85,7 +85,7 @@ impl Encodings {
     }
 
     fn decode_now(self, mut body: Bytes, most: usize) -> Result<Bytes, Refusal> {
-        // The last one applied is the first to be removed. What lies between is bounded as well.
+        // The last one applied is the first to be removed. The data in between is bounded as well.
         for encoding in self.0.into_iter().rev() {
             body = encoding.decode(&body, most)?.into();
         }

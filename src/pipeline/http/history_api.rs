@@ -1,4 +1,4 @@
-//! `GET /api/history`: figures by minute, of the last week.
+//! `GET /api/history`: figures by minute, of the last eight days.
 
 use std::time::Duration;
 

@@ -63,7 +63,7 @@ pub struct About {
     pub client: IpAddr,
     referer: Option<HeaderValue>,
     authorization: Option<HeaderValue>,
-    /// Whether it was to be an event.
+    /// Whether it was meant to be an event.
     for_events: bool,
 }
 
@@ -99,7 +99,7 @@ impl Refused {
         Self { event, ..why.into().into() }
     }
 
-    /// Counts it, and keeps it if it was to be an event. Returns what is known of that.
+    /// Counts it, and keeps it if it was meant to be an event. Returns what is known of that event.
     pub(super) fn count(&self, peer: &Peer, about: &About) -> Found {
         let metrics = peer.context.intake.log().metrics();
         if let Refusal::Rejected(Rejection::Throttled(throttled)) = &self.why {
@@ -122,7 +122,7 @@ impl Refused {
         let event = self.event.as_deref();
         let known = event.and_then(|event| event.token.as_ref()).map(|token| token.id.clone());
         let is_stranger = known.is_none();
-        // Anybody can make up any number of them: those that are looked up are limited.
+        // Anyone can make up any number of them: only those that are looked up are limited.
         let is_lookup = !matches!(rejection, Some(Rejection::Throttled(_)));
         let token = known.or_else(|| about.token_prefix().filter(|_| is_lookup));
         let page = about.referer.as_ref().or(about.origin.as_ref());
@@ -151,8 +151,8 @@ impl Refused {
         }
     }
 
-    /// Counts and logs it. A site that a token does not allow also goes to the program's own log:
-    /// nobody there sees the page's errors.
+    /// Counts and logs it. A site that a token does not allow is also reported in the program's own
+    /// log, because operators do not see the page's errors.
     pub(super) fn log(&self, peer: &Peer, about: &About, took: Duration) {
         let found = self.count(peer, about);
         let status = self.why.status();
@@ -208,7 +208,7 @@ pub(super) async fn ingest(
         Ok(token) => token,
         Err(why) => {
             let body = match why {
-                // Anybody could send any number of them.
+                // Anyone could send any number of them.
                 Denied::Throttled(_) | Denied::Unavailable(_) => None,
                 _ => body::read_of_stranger(incoming, coding).await,
             };

@@ -142,8 +142,7 @@ impl HttpContext {
         Self { roles, stopping, ..self }
     }
 
-    /// Sets whether the WebSocket server runs: a process does without it if its default address is
-    /// in use.
+    /// Sets whether the WebSocket server runs: it does not if its default address is in use.
     #[must_use]
     pub fn serving_sockets(self, serves_sockets: bool) -> Self {
         Self { serves_sockets, ..self }
@@ -167,7 +166,7 @@ impl HttpContext {
         Self { history: Some(history), ..self }
     }
 
-    /// Runs queries in the places of others in this process.
+    /// Runs queries in the slots that other users of this process share.
     #[must_use]
     pub fn with_queries(self, queries: Arc<Queries>) -> Self {
         Self { queries, ..self }

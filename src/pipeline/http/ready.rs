@@ -1,7 +1,7 @@
 //! `GET /ready`: whether this process can do its work, for load balancers and orchestrators.
 //!
-//! Everybody may call it, so it shows no numbers and no addresses, and requests of the last second
-//! share one look at the queue.
+//! Anyone may call it, so it shows no numbers and no addresses, and requests within a second share
+//! one observation of the queue.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,9 +34,10 @@ struct Report {
 
 /// Responds with 200, or with 503 and the reasons.
 ///
-/// In a process that accepts events, over HTTP or WebSocket, only that matters: with the store
-/// unavailable, events wait in the queue, so they need not be sent elsewhere. In other processes the
-/// worker decides. A WebSocket server that could not start matters only without HTTP ingestion.
+/// In a process that accepts events, over HTTP or WebSocket, only accepting them matters: while the
+/// store is unavailable, events wait in the queue, so they need not be sent elsewhere. In other
+/// processes the worker decides. A WebSocket server that could not start matters only without HTTP
+/// ingestion.
 pub async fn ready(context: &HttpContext) -> Response<ResponseBody> {
     context.intake.log().metrics().look().await;
     let mut roles = BTreeMap::new();

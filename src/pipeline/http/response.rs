@@ -79,7 +79,7 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response<ResponseBody
     response
 }
 
-/// A response that says what is wrong.
+/// A response with an error message.
 pub fn error(status: StatusCode, error: String) -> Response<ResponseBody> {
     #[derive(Serialize)]
     struct Error {

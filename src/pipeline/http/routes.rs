@@ -27,7 +27,7 @@ use crate::server::access::{authorize, authorize_change, query};
 /// Who may call a route. Checked before the route's handler runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody.
+    /// Anyone.
     Everybody,
     /// An ingest token of the event's project, from a domain that the token allows. A session may
     /// be ended without one.
@@ -150,7 +150,7 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !segment.is_empty())
 }
 
-/// Responds to a request; without a place, only that there is none.
+/// Responds to a request; without a slot, only that there is none.
 pub async fn respond(
     peer: &Arc<Peer>,
     request: Request<Incoming>,
@@ -159,8 +159,8 @@ pub async fn respond(
     let arrival = Arrival { began: Instant::now(), client: peer.client(request.headers()) };
     peer.linger.store(!request.body().is_end_stream(), Relaxed);
     let route = Route::of(request.uri().path());
-    // What browsers and scanners send, and preflights, were not to be events. A client that has the
-    // wrong path sends a token.
+    // Requests of browsers and scanners, and preflights, were not meant to be events. A client with
+    // the wrong path sends a token.
     let has_token = request.headers().contains_key(AUTHORIZATION);
     let for_events =
         *request.method() == Method::POST && route.map_or(has_token, Route::is_for_pages);

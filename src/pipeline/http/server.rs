@@ -34,7 +34,7 @@ const MAX_BUFFER: usize = 64 * 1024;
 /// How long requests in progress may take once the server stops: a slow client must not use up the
 /// time in which the worker stores its batches.
 const MAX_DRAIN: Duration = Duration::from_secs(5);
-/// What is answered in a reserved place.
+/// What is answered in a reserved slot.
 const RESERVED_PATHS: [&str; 2] = ["/health", "/ready"];
 
 /// Serves on `listener` until `shutdown`, then finishes the requests in progress, within 5 s, and

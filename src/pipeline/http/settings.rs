@@ -45,7 +45,7 @@ pub struct HttpSettings {
 }
 
 impl HttpSettings {
-    /// Finds out who sends requests, with the locations in `database`.
+    /// Identifies who sends requests, with the locations in `database`.
     pub fn visitors(
         &self,
         privacy: &PrivacySettings,
@@ -60,12 +60,12 @@ impl HttpSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Playground {
-    /// Nobody.
+    /// No one.
     #[default]
     Off,
     /// Browsers on this machine; the server must listen on loopback only.
     Local,
-    /// Everybody.
+    /// Anyone.
     Public,
 }
 

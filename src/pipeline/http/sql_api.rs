@@ -72,7 +72,7 @@ fn check_id(id: &str) -> Result<(), Refusal> {
     Err(Refusal::field("id", format!("must be from 1 to {MAX_QUERY_ID} bytes long")))
 }
 
-/// The store's own words, which only administrators see. A mistake in a query is not a refused
+/// The store's own message, which only administrators see. An error in a query is not a refused
 /// request: it is neither counted nor logged.
 fn failure(error: &SqlError) -> Response<ResponseBody> {
     let status = match error {

@@ -43,8 +43,8 @@ struct Parted {
     worker: Health,
 }
 
-/// Responds with 200 while the process is alive. The body says whether its parts work. Everybody may
-/// call this, so requests of the last second share one look at the queue.
+/// Responds with 200 while the process is alive. The body says whether its parts work. Anyone may
+/// call this, so requests within a second share one observation of the queue.
 pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
     let context = &*peer.context;
     let metrics = context.intake.log().metrics();

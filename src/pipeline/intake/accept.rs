@@ -26,7 +26,7 @@ struct Checked {
     left_out: Vec<String>,
     /// What the filters say about it.
     verdict: Option<Verdict>,
-    /// By this its times were judged, so it is also when the event counts as queued.
+    /// The time against which its times were judged, so it is also when the event counts as queued.
     at: UtcMillis,
 }
 
@@ -132,7 +132,7 @@ impl Intake {
             Some(token) => token.allow_ingest(&project, site, self.authenticator.domain_rules()),
             None => self.authenticator.authorize_beacon(&project, site).await,
         };
-        // Otherwise anybody could choose an id that makes somebody else's event look like a retry.
+        // Otherwise anyone could choose an id that makes another sender's event look like a retry.
         let client_id = event_id.filter(|_| sender.token.is_some());
         let checked = allowed.map_err(Rejection::from).and_then(|()| {
             client_id.as_deref().map_or(Ok(()), validate::event_id)?;
@@ -237,7 +237,7 @@ impl Intake {
         let step = self.log.step(Stage::Ingestion).event(id).project(project);
         let step = step.took(sender.began.elapsed());
         if changes.replaced_time() {
-            // The token is public, so anybody can cause this.
+            // The token is public, so anyone can cause this.
             let repeated = Repeated::of_project("timestamp", project);
             let message = "Event received with an implausible timestamp, which was replaced";
             step.warn_repeated(repeated, message, data);
@@ -311,7 +311,7 @@ impl Intake {
                 });
                 Ok(event.id.clone())
             }
-            // Reported as a refusal; a pause is no failure.
+            // Reported as a refusal; a pause is not a failure.
             Err(error @ (QueueError::IdTaken | QueueError::Paused(_))) => {
                 Err(Rejected { why: error.into(), project: Some(event.project_id.clone()) })
             }

@@ -7,8 +7,7 @@ use bklit_wire::time::UtcMillis;
 use super::changes::{Change, Changes};
 use crate::time_bounds::TimeBounds;
 
-/// Differences between the clocks up to this are ignored: they may be the time that the event was on
-/// its way.
+/// Differences between the clocks up to this are ignored: they may be due to transit time.
 const MIN_SKEW: Duration = Duration::from_secs(1);
 
 /// How much later than `sentAt` an event may have happened. If it is more, the two times are not from

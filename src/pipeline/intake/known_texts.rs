@@ -1,4 +1,4 @@
-//! A small cache of what recent texts mean, such as user agents: reading one takes longer than
+//! A small cache of what recent strings mean, such as user agents: parsing one takes longer than
 //! everything else about an event, and most visitors share a few.
 
 use std::hash::{BuildHasher, RandomState};
@@ -9,10 +9,10 @@ const SLOTS: usize = 1 << 12;
 /// The part of a slot that is the meaning; the rest is of the text's hash.
 const MEANING: u64 = 0xff;
 
-/// What texts mean, as a byte each. Texts are told apart by 56 bits of their hash.
+/// What strings mean, as a byte each. Strings are distinguished by 56 bits of their hash.
 pub struct KnownTexts {
     slots: Box<[AtomicU64]>,
-    /// Seeded at random, so that nobody can choose texts with the same hash.
+    /// Seeded at random, so that clients cannot choose strings with the same hash.
     hasher: RandomState,
 }
 

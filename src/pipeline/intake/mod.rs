@@ -169,7 +169,7 @@ impl Intake {
         Arc::clone(&self.log)
     }
 
-    /// Finds out who sends requests.
+    /// Identifies who sends requests.
     pub fn visitors(&self) -> &Arc<Visitors> {
         &self.visitors
     }

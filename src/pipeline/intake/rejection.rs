@@ -71,11 +71,11 @@ impl Rejection {
             Self::Queue(
                 QueueError::Unavailable(_) | QueueError::Partly { .. } | QueueError::InDoubt { .. },
             ) => "the queue is unavailable; try again later".to_owned(),
-            // Who has paused it, and why, is nobody else's business either.
+            // Who has paused it, and why, must not be revealed to clients either.
             Self::Queue(QueueError::Paused(_)) => {
                 "no events are accepted for a while; try again later".to_owned()
             }
-            // Which domains are allowed is nobody else's business.
+            // The allowed domains must not be revealed to clients.
             Self::Denied(Denied::Domain(_)) => {
                 "the token may not be used from this site: it is limited to certain domains"
                     .to_owned()

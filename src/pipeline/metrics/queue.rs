@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// How long reading the ages may take; the other values wait for it.
 const AGES_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The age from which an observation is no longer used: whoever looks has asked for a new one.
+/// The age from which an observation is no longer used: whoever reads it has requested a new one.
 pub const STALE_AFTER: Duration = Duration::from_secs(5);
 
 /// Whether an event would be accepted.

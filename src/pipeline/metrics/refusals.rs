@@ -1,4 +1,4 @@
-//! Refused events, and what came of the events of the last minutes.
+//! Refused events, and what became of the events of the last minutes.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -37,7 +37,7 @@ pub struct RefusalFigures {
     minutes: Mutex<VecDeque<(Instant, Counts)>>,
 }
 
-/// What came of events.
+/// What became of events.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Counts {
     pub(super) accepted: u64,

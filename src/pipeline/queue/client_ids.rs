@@ -11,7 +11,7 @@ use bklit_wire::event::{PageView, Payload, QueuedEvent};
 /// How long an id is remembered, unless there are too many.
 pub const CLIENT_ID_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The default for the most ids remembered. In Redis each takes about 40 bytes.
+/// The default for the most ids remembered. In Redis each takes fewer than 60 bytes.
 pub const DEFAULT_MAX_CLIENT_IDS: u64 = 1_000_000;
 
 /// An id that a client chose, and the content it belongs to.

@@ -162,7 +162,7 @@ mod tests {
 
     /// The worker rejects every copy of such an original.
     #[test]
-    fn what_is_not_valid_in_the_original_can_be_repaired() {
+    fn invalid_parts_of_the_original_can_be_changed() {
         let good = event("e", "p", "").replace("\"url\"", r#""timestamp":1767355200000,"url""#);
         for (from, to) in [
             (r#""e""#, r#""""#),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_no_event_can_become_one() {
+    fn an_item_that_was_not_an_event_can_become_one() {
         for original in ["", "garbage", "[]", r#"{"type":"pageview"}"#] {
             assert_eq!(check(original, &event("e", "p", "")), Ok(()), "{original}");
         }

@@ -72,8 +72,8 @@ pub enum Durability {
 ///
 /// # Guarantees
 ///
-/// - An event whose push returned `Ok` is in the queue exactly once, until its batch is acknowledged
-///   or somebody deletes it.
+/// - An event whose push returned `Ok` is in the queue exactly once, until its batch is
+///   acknowledged or it is deleted by an operator.
 /// - Each method is atomic. If any part of it is rejected, for example because of a full disk, full
 ///   memory, a missing permission or a key of the wrong type, it returns an error and nothing has
 ///   changed. It can be called again. For methods on several items, this holds for each item.

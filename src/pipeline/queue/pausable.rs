@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a claim or the first push waits for it. After that, the last known state counts.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Where it is stored what is paused. Also tells the other processes of the queue.
+/// Stores what is paused, for all processes that share the queue.
 #[async_trait]
 pub trait PauseStore: Send + Sync {
     /// What is paused.
@@ -72,8 +72,8 @@ impl PausableQueue {
         Self { queue, state: Arc::new(State { store, known, reading }) }
     }
 
-    /// The error for a push while accepting is paused. An event does not wait for what is read,
-    /// except the first one.
+    /// The error for a push while accepting is paused. An event does not wait for the state to be
+    /// read, except the first one.
     async fn check_intake(&self) -> Result<(), QueueError> {
         let (paused, read) = self.state.known();
         let paused = match read {
@@ -98,7 +98,7 @@ impl State {
         (Arc::clone(&known.paused), known.read)
     }
 
-    /// What is paused, read unless that was done a moment ago.
+    /// What is paused; read again unless that was done a moment ago.
     async fn current(&self) -> Arc<Paused> {
         match self.known() {
             (paused, Some(at)) if at.elapsed() < READ_EVERY => paused,
@@ -129,7 +129,7 @@ impl State {
         }
         let state = Arc::clone(self);
         tokio::spawn(async move {
-            // Failing, the last known state counts.
+            // If this fails, the last known state counts.
             let _ = state.read().await;
             state.reading.store(false, Relaxed);
         });
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_known_stays_while_it_cannot_be_read() {
+    async fn the_last_known_state_is_kept_while_it_cannot_be_read() {
         let store = Arc::new(Scripted::default());
         let known = Mutex::default();
         let state =

@@ -18,7 +18,7 @@ pub struct QueueSettings {
     pub alarm_depth: u64,
     /// The key of the list in Redis, and the prefix of the queue's other keys.
     pub redis_prefix: String,
-    /// Over how many lists in Redis events are spread, by project: 1 to
+    /// The number of lists in Redis over which events are spread by project: 1 to
     /// [`MAX_SHARDS`](super::MAX_SHARDS).
     pub shards: u32,
     /// When an event counts as durable in Redis.

@@ -64,7 +64,8 @@ pub struct SpooledQueue {
 struct Shared {
     queue: Arc<dyn Queue>,
     spool: Arc<dyn Queue>,
-    /// The lanes whose events go into the spool, as bits. Cleared only while nobody is pushing to it.
+    /// The lanes whose events go into the spool, as bits. Cleared only while no push to it is in
+    /// progress.
     spooling: AtomicU64,
     /// Held for reading during a push to the spool, for writing while checking that it is empty.
     gate: RwLock<()>,
@@ -220,7 +221,7 @@ impl Shared {
 impl Queue for SpooledQueue {
     async fn push(&self, item: NewItem) -> PushResult {
         let shared = &self.shared;
-        // Usually without the detour of a list.
+        // Usually a single item, for which no list is needed.
         let one = match shared.is_spooled(&item) {
             true => self.push_many(vec![item]).await.pop(),
             false => match shared.queue.push(item.clone()).await {

@@ -7,21 +7,21 @@ use super::{RefusedSettings, Wanted};
 use bklit_wire::refused::{RefusedEvent, RefusedGroup};
 use bklit_wire::time::UtcMillis;
 
-/// Groups of senders with a valid token that are distinguished by everything. Beyond it, pages and
-/// tokens are not distinguished.
+/// Groups of senders with a valid token that are distinguished by everything. Beyond this number,
+/// pages and tokens are not distinguished.
 pub const MAX_GROUPS: usize = 500;
 /// The same for strangers, who must not use up the groups of the others.
 pub const MAX_STRANGER_GROUPS: usize = 100;
 /// Groups without page and token in addition, for either. Beyond it, only reasons are distinguished.
 pub const MAX_WITHOUT_PAGE: usize = 100;
-/// Groups to which nothing was added for so long make room for others.
+/// Groups to which nothing was added for this long make room for others.
 const MAX_AGE_MILLIS: i64 = 60 * 60 * 1000;
-/// How often it is checked, at most, which ones those are.
+/// The shortest interval between checks for such groups.
 const SWEEP_MILLIS: i64 = 1000;
-/// One group, and all strangers together, may have this fraction of the kept events, so that a flood
-/// leaves others there.
+/// One group, and all strangers together, may have this fraction of the kept events, so that a
+/// flood does not displace all others.
 const SHARE: usize = 5;
-/// What a kept event takes besides its texts, in bytes, roughly.
+/// The approximate size of a kept event besides its strings, in bytes.
 const OVERHEAD: usize = 400;
 
 /// What the events of a group have in common.
@@ -246,7 +246,7 @@ impl Groups {
         }
     }
 
-    /// The groups that are wanted, largest first; none if a single event is wanted.
+    /// The requested groups, largest first; none if a single event is requested.
     pub fn groups(&self, wanted: &Wanted) -> Vec<RefusedGroup> {
         if wanted.id.is_some() {
             return Vec::new();
@@ -275,7 +275,7 @@ impl Groups {
         }
     }
 
-    /// The kept events that are wanted, newest first.
+    /// The requested kept events, newest first.
     pub fn recent(&self, wanted: &Wanted) -> Vec<RefusedEvent> {
         let kept = self.kept.iter().rev().filter(|(id, kept)| {
             wanted.id.is_none_or(|wanted| wanted == **id) && kept.own.is_wanted(wanted)

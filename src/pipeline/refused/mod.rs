@@ -67,9 +67,9 @@ pub struct Why<'a> {
 pub struct Refused<'a> {
     /// Why.
     pub why: Why<'a>,
-    /// Its project, if that was found out; otherwise it is looked for in the body.
+    /// Its project, if known; otherwise it is looked for in the body.
     pub project: Option<&'a str>,
-    /// Whether it came without a valid token, as anybody can send it.
+    /// Whether it came without a valid token, so that anyone could have sent it.
     pub is_stranger: bool,
     /// The id of its token; of an unknown one, its first characters.
     pub token: Option<&'a str>,
@@ -87,8 +87,8 @@ pub struct Refused<'a> {
     pub body: Option<&'a [u8]>,
 }
 
-/// What could be found out about the event of a refusal, for the log: short, and without secrets and
-/// whole addresses. The sender may have made it up.
+/// What is known about the event of a refusal, for the log: short, and without secrets and whole
+/// addresses. The sender may have made it up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Its project.
@@ -183,7 +183,7 @@ impl Refusals {
         found
     }
 
-    /// The groups, and the kept events that are wanted.
+    /// The groups, and the requested kept events.
     pub fn view(&self, wanted: &Wanted) -> RefusedView {
         let groups = self.groups();
         RefusedView {

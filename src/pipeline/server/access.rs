@@ -98,13 +98,13 @@ pub fn query(uri: &Uri, name: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.into_owned())
 }
 
-/// Whether the request is from a program on this machine itself: not a proxy for somebody else, and
-/// not a browser for a page of another site.
+/// Whether the request is from a program on this machine itself: not a proxy for another client,
+/// and not a browser for a page of another site.
 pub(crate) fn is_local(caller: Caller<'_>, head: &Parts) -> bool {
     is_from_this_machine(caller, head) && !is_from_another_site(&head.headers)
 }
 
-/// Whether the request is from this machine, be it from a browser for a page of any site.
+/// Whether the request is from this machine, even if a browser sent it for a page of any site.
 pub fn is_from_this_machine(caller: Caller<'_>, head: &Parts) -> bool {
     caller.loopback_only
         && caller.authenticator.trusts_loopback()

@@ -1,4 +1,4 @@
-//! One open connection: whether its client waits or is being served, and until when it may.
+//! One open connection: whether its client is idle or being served, and its deadlines.
 //!
 //! A connection *waits* from its opening, and from the end of each response, until the head of the
 //! next request is complete. Only a waiting connection may be closed to make room for another one:
@@ -18,7 +18,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How long a connection that was accepted beyond the limit waits for a regular place.
+/// How long a connection that was accepted beyond the limit waits for a regular slot.
 const MAX_WAIT_FOR_PLACE: Duration = Duration::from_millis(250);
 
 /// Instead of a time: a request is in progress.
@@ -64,12 +64,12 @@ pub struct Connection {
     waiting_since: AtomicU64,
     /// When the first byte of the request arrived, in milliseconds, or [`NOTHING`].
     head_since: AtomicU64,
-    /// Whether it has done something that only wanted clients do.
+    /// Whether it has done something that only legitimate clients do.
     proven: AtomicBool,
     /// Whether its first bytes were those of TLS, on a port without it.
     saw_tls: AtomicBool,
     closing: CancellationToken,
-    /// Cancelled once it has a regular place.
+    /// Cancelled once it has a regular slot.
     admitted: CancellationToken,
 }
 
@@ -126,7 +126,8 @@ impl Connection {
         }
     }
 
-    /// Prefers this connection to those that have proven nothing when one must be closed.
+    /// When a connection must be closed, prefers to keep this one over those that have sent nothing
+    /// useful yet.
     pub fn prove(&self) {
         self.proven.store(true, Relaxed);
     }
@@ -182,12 +183,12 @@ impl Connection {
         self.admitted.cancel();
     }
 
-    /// Whether it has a regular place, not a reserved one.
+    /// Whether it has a regular slot, not a reserved one.
     pub fn is_admitted(&self) -> bool {
         self.admitted.is_cancelled()
     }
 
-    /// Waits briefly for a regular place; returns whether it has one.
+    /// Waits briefly for a regular slot; returns whether it has one.
     pub async fn admitted(&self) -> bool {
         self.is_admitted() || timeout(MAX_WAIT_FOR_PLACE, self.admitted.cancelled()).await.is_ok()
     }

@@ -23,7 +23,7 @@ use bklit_wire::duration::seconds;
 /// [`MAX_ACCEPT_PAUSE`].
 const MIN_ACCEPT_PAUSE: Duration = Duration::from_millis(5);
 const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-/// How often to look for a connection to close while one waits for a place.
+/// How often to look for a connection to close while a new one waits for a slot.
 const RETRY: Duration = Duration::from_millis(50);
 /// For how long the server must not have been full to report that it no longer is.
 const CALM: Duration = Duration::from_secs(10);
@@ -77,7 +77,7 @@ impl Connections {
     {
         let shutdown = self.shutdown.clone();
         let mut pause = MIN_ACCEPT_PAUSE;
-        // Accepted, without a place; further ones wait in the listener's backlog.
+        // Accepted, without a slot; further ones wait in the listener's backlog.
         let mut held: Option<(TcpStream, SocketAddr)> = None;
         let mut retry = tokio::time::interval(RETRY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);

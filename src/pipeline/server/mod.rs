@@ -5,7 +5,7 @@
 //! - `connections`: accepts and ends connections
 //! - `malformed`: responses to requests that are not valid HTTP
 //! - `socket`: a client's socket with timeouts
-//! - `table`: who gets a place, and who is closed to make room
+//! - `table`: which connection gets a slot, and which is closed to make room
 //! - `tls`: the certificate and key
 //! - `transport`: bytes with or without TLS
 

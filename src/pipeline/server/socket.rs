@@ -14,7 +14,7 @@ use super::connection::Connection;
 use super::malformed;
 use super::transport::Transport;
 
-/// How long a client may accept no byte of its response.
+/// How long a client may read nothing of its response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long, and up to how many bytes, the rest of a refused body is read and discarded after the
 /// response. Closing at once would make the kernel reset the connection, and the client could lose

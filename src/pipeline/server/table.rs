@@ -1,4 +1,4 @@
-//! The open connections of a server: who gets a place, and who is closed to make room.
+//! The open connections of a server: which get a slot, and which are closed to make room.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,27 +7,27 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::connection::{Connection, Rank, Shared};
 
-/// Places beyond the limit in which `GET /health` and `GET /ready` are answered while all regular
-/// places are busy.
+/// Slots beyond the limit in which `GET /health` and `GET /ready` are answered while all regular
+/// slots are busy.
 pub const RESERVED: usize = 16;
 /// Connections that were asked to close and have not done so yet. With more, new ones wait.
 pub const MAX_CLOSING: usize = 64;
-/// The share of connections that are chosen together to be closed next, so that not every new
-/// connection has to look at all of them.
+/// The fraction of connections that are selected together to be closed next, so that not every new
+/// connection requires a look at all of them.
 const CHOSEN_SHARE: usize = 64;
 
 /// Bounds on the open connections of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Places {
-    /// Regular places.
+    /// Regular slots.
     pub most: usize,
     /// The most of them for one IPv4 address or IPv6 network of 64 bits.
     pub most_per_address: usize,
-    /// Whether there are [`RESERVED`] places as well.
+    /// Whether there are [`RESERVED`] slots as well.
     pub has_reserve: bool,
 }
 
-/// The result of asking for a place.
+/// The result of requesting a slot.
 #[derive(Debug)]
 pub enum Admission {
     /// It has one.
@@ -41,7 +41,7 @@ pub enum Admission {
 /// Why connections were closed; a label of the metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The server had no place for another one.
+    /// The server had no free slot.
     Full,
     /// Their address had too many.
     Address,
@@ -65,12 +65,12 @@ pub(super) struct Table<F> {
     open: HashMap<u64, Arc<Connection>>,
     /// Those with a limited number by address, without the closing ones.
     by_network: HashMap<IpAddr, Vec<Arc<Connection>>>,
-    /// Those in reserved places, without the closing ones, oldest first.
+    /// Those in reserved slots, without the closing ones, oldest first.
     reserved: Vec<Arc<Connection>>,
     /// To be closed next, from the last one on.
     chosen: Vec<(Rank, Arc<Connection>)>,
     closing: usize,
-    /// Is called for each connection that is closed or refused.
+    /// Called for each connection that is closed or refused.
     count: F,
 }
 
@@ -89,7 +89,7 @@ impl<F: Fn(Reason)> Table<F> {
         }
     }
 
-    /// Connections in regular places.
+    /// Connections in regular slots.
     pub(super) fn regular(&self) -> usize {
         self.open.len() - self.closing - self.reserved.len()
     }
@@ -98,12 +98,12 @@ impl<F: Fn(Reason)> Table<F> {
         self.regular() >= self.places.most
     }
 
-    /// Whether connections in reserved places wait for a regular one.
+    /// Whether connections in reserved slots wait for a regular one.
     pub(super) fn has_reserved(&self) -> bool {
         !self.reserved.is_empty()
     }
 
-    /// Finds a place for a connection from `address`. A trusted proxy has the connections of many
+    /// Finds a slot for a connection from `address`. A trusted proxy has the connections of many
     /// visitors, so their number is not limited.
     pub(super) fn admit(&mut self, address: IpAddr, is_proxy: bool) -> Admission {
         if self.closing >= MAX_CLOSING {
@@ -140,7 +140,7 @@ impl<F: Fn(Reason)> Table<F> {
         Admission::Open(connection)
     }
 
-    /// Gives regular places to connections in reserved ones, as far as there are any.
+    /// Moves connections in reserved slots to regular ones, as far as there are any.
     pub(super) fn promote(&mut self) {
         while !self.reserved.is_empty() && self.closing < MAX_CLOSING && self.make_room() {
             self.reserved.remove(0).admit();
@@ -175,7 +175,7 @@ impl<F: Fn(Reason)> Table<F> {
         connection
     }
 
-    /// Whether there is a regular place; if all are taken, the connection that has waited the
+    /// Whether there is a regular slot; if all are taken, the connection that has waited the
     /// longest is closed.
     fn make_room(&mut self) -> bool {
         !self.is_full() || self.close_chosen()
@@ -232,7 +232,7 @@ impl<F: Fn(Reason)> Table<F> {
         }
     }
 
-    /// Pressure begins at three quarters of the places and ends at half of them.
+    /// Pressure begins at three quarters of the slots and ends at half of them.
     fn measure(&self) {
         let (open, most) = (self.regular(), self.places.most);
         if open >= most - most / 4 {
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_reserve_is_bounded_and_gives_its_longest_waiting_up() {
+    async fn the_reserve_is_bounded_and_closes_its_longest_waiting() {
         let counted = RefCell::default();
         let mut table = table(Places { most: 1, ..PLACES }, &counted);
         let busy = open(&mut table, "127.0.0.1").begin();
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_has_a_share_of_the_places() {
+    async fn an_address_gets_only_its_share_of_the_slots() {
         let counted = RefCell::default();
         let mut table = table(PLACES, &counted);
         // The host part of an IPv6 address does not make it another one.

@@ -127,7 +127,7 @@ impl ServerTls {
         self.log_expiry();
         let mut expiry_logged = Instant::now();
         let broken = LogThrottle::default();
-        // Certificate and key are renewed one after the other, so a single failure means nothing.
+        // Certificate and key are renewed one after the other, so a single failure is ignored.
         let mut failed_before = false;
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let own = Arc::clone(&self);

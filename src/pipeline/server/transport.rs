@@ -171,7 +171,7 @@ impl Opener {
     }
 
     fn report(&self, address: SocketAddr, mistake: &'static str) {
-        // At most once a minute: it is a mistake in somebody's settings, or a scanner.
+        // At most once a minute: the cause is a misconfigured client, or a scanner.
         if self.mistakes.failure().is_none() {
             return;
         }

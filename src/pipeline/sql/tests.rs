@@ -1,4 +1,4 @@
-//! The places of queries.
+//! The slots of queries.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -65,7 +65,7 @@ impl Store for Asked {
 }
 
 #[test]
-fn queries_have_places_and_are_stopped_by_their_ids() {
+fn queries_are_limited_in_number_and_stopped_by_id() {
     let queries = Queries::default();
     let begin = |id: &str| queries.begin(Some(id.to_owned()));
     let first = begin("a").unwrap();
@@ -103,7 +103,7 @@ async fn a_stop_before_its_query_is_remembered_for_a_while() {
 }
 
 #[tokio::test]
-async fn the_tables_are_read_once_at_a_time_besides_queries() {
+async fn the_schema_is_read_once_at_a_time_and_takes_no_slot_of_a_query() {
     let (queries, store) = (Queries::default(), Asked::default());
     let _places = [queries.begin(None).unwrap(), queries.begin(None).unwrap()];
     let read = || queries.schema(Some(&store));

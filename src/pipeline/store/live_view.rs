@@ -35,7 +35,7 @@ pub async fn live_view(
     let minute = now.epoch_seconds().div_euclid(60);
     let first = minute - MINUTES as i64 + 1;
     let dialect = store.dialect();
-    // Of a visitor whose clock is fast, nothing is shown before its time has come.
+    // Events of visitors whose clocks are fast are not shown before their time has come.
     let until = (dialect.moment)((minute + 1) * 60);
     let from =
         |moment: i64| format!("timestamp >= {} AND timestamp < {until}", (dialect.moment)(moment));

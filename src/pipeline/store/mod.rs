@@ -32,7 +32,7 @@ pub struct Batch {
     pub id: String,
     /// Its events, oldest first.
     pub events: Arc<Vec<QueuedEvent>>,
-    /// Whether nobody can have tried to store it before. Only saves checks.
+    /// Whether this is certainly the first attempt to store it. Only saves checks.
     pub is_first_attempt: bool,
 }
 
@@ -168,8 +168,8 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<SessionKey>, StoreError>;
 
     /// Whether sessions had an event since then, so that they may become idle later. Called after
-    /// [`Store::end_idle_sessions`] has ended all of before; if there are none, it is not called again
-    /// before this process has stored another batch.
+    /// [`Store::end_idle_sessions`] has ended all sessions idle since then; if there are none, it
+    /// is not called again before this process has stored another batch.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -42,7 +42,7 @@ const QUEUE_PAUSE: Duration = Duration::from_secs(5);
 /// The percentage of the queue above which ends of unknown sessions are refused.
 const UNKNOWN_ENDS_SHARE: u64 = 50;
 
-/// How many times as many ends of unknown sessions a project may have as an address.
+/// The limit of a project for ends of unknown sessions, as a multiple of that of an address.
 const UNKNOWN_ENDS_OF_PROJECT: u32 = 10;
 
 /// Whether the session of an end without a token is known to this process.
@@ -124,8 +124,8 @@ impl Throttle {
         }
     }
 
-    /// For a queue of so many lists, each with room for `max_depth` events. All events of a project are
-    /// in one of them.
+    /// For a queue with this many lists, each with room for `max_depth` events. All events of a
+    /// project are in one of them.
     #[must_use]
     pub fn of_lists(self, lists: u32) -> Self {
         Self { lists: lists.max(1), ..self }

@@ -13,7 +13,7 @@ pub struct SessionMark(u64);
 /// A lossy set: it may forget a session, but never contains one that was not added.
 pub(super) struct RecentSessions {
     slots: Box<[AtomicU64]>,
-    /// Seeded at random, so that nobody can choose ids that replace those of others.
+    /// Seeded at random, so that clients cannot choose ids that replace those of others.
     hasher: RandomState,
 }
 

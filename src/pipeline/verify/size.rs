@@ -30,7 +30,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_and_value_counts() {
+    fn every_string_and_value_counts() {
         let view = |url: usize, title: usize| {
             let (url, title) = ("u".repeat(url), "t".repeat(title));
             size("pageview", &format!(r#"{{"url":"{url}","title":"{title}"}}"#))

@@ -1,7 +1,7 @@
 //! Where events come from: counts by project, token, address, page, type, referrer and country, in
 //! memory only, and bounded.
 //!
-//! Each thread counts for itself, and once a second this is added to the slots. Above a rate, only a
+//! Each thread has its own counts, which are added to the slots once a second. Above a rate, only a
 //! sample of the events is counted, so that counting costs next to nothing however many there are.
 //!
 //! - `sketch`: counts by value in bounded memory
@@ -27,9 +27,9 @@ use slots::{OUTCOMES, Slot, Slots};
 pub use traits::{TokenName, Traits};
 pub use view::answer;
 
-/// So many events of a kind that a thread handles in a second are all counted.
+/// Up to this many events of a kind per second and thread are all counted.
 pub const ALL_COUNTED: u32 = 500;
-/// Of further ones, one in this many is counted, for as many.
+/// Of further events, one in this many is counted, as this many events.
 pub const SAMPLING: u64 = 16;
 /// The most names of tokens that are kept.
 const MAX_NAMES: usize = 2 * MAX_VALUES;
@@ -90,7 +90,7 @@ impl Who {
     fn count<'a>(&self, outcome: Outcome, event: impl FnOnce() -> Traits<'a>) {
         let local = self.threads.get_or_default();
         let Some(weight) = lock(local).weight(outcome) else { return };
-        // Not under the lock: finding out may take longer than counting.
+        // Not under the lock: determining the values may take longer than counting.
         let event = event();
         lock(local).add(outcome, &event, weight);
     }
@@ -107,7 +107,7 @@ impl Who {
         view::view(&taken.slots, &taken.names, query, now)
     }
 
-    /// The memory of what was counted in bytes, roughly.
+    /// The approximate memory of the counts, in bytes.
     pub fn bytes(&self) -> usize {
         self.taken().slots.bytes()
     }
@@ -118,7 +118,7 @@ impl Who {
 }
 
 impl Local {
-    /// For how many events the next one is to be counted; `None` if it is not.
+    /// The weight with which the next event is counted; `None` if it is not counted.
     fn weight(&mut self, outcome: Outcome) -> Option<u64> {
         let seen = &mut self.seen[outcome as usize];
         *seen = seen.saturating_add(1);
@@ -152,7 +152,7 @@ impl Taken {
             let Local { slot, names, .. } = std::mem::take(&mut *lock(local));
             for (id, name) in names {
                 if self.names.len() >= MAX_NAMES && !self.names.contains_key(&id) {
-                    // Tokens in use come back with the next second.
+                    // Tokens in use are added again within the next second.
                     self.names.clear();
                 }
                 self.names.insert(id, name);

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 /// The values that are kept. With more of them, the most frequent ones remain, and each count is too
 /// low by less than the number of all events divided by this.
 pub const MAX_VALUES: usize = 500;
-/// The memory of a value besides its text, in bytes, roughly.
+/// The approximate memory of a value besides its string, in bytes.
 const OVERHEAD: usize = 64;
 
 /// How often each value was counted.
@@ -78,13 +78,13 @@ impl Sketch {
         self.total
     }
 
-    /// By how much a count may be too low, at most; so often a value that is not kept may have been
-    /// counted.
+    /// By how much a count may be too low, at most; a value that is not kept may have occurred this
+    /// often.
     pub fn missing(&self) -> u64 {
         self.missing
     }
 
-    /// Its memory in bytes, roughly.
+    /// Its approximate memory in bytes.
     pub fn bytes(&self) -> usize {
         self.counts.keys().map(|value| value.len() + OVERHEAD).sum()
     }

@@ -8,14 +8,14 @@ use bklit_wire::who::{Dimension, WhoSpan};
 
 /// The kinds of events: accepted, refused, failed.
 pub const OUTCOMES: usize = 3;
-/// The memory of all slots in bytes, roughly; beyond it, the oldest are dropped.
+/// The approximate maximum memory of all slots in bytes; beyond it, the oldest are dropped.
 pub const MAX_BYTES: usize = 8 << 20;
 
-/// What was counted in a time.
+/// What was counted in a time span.
 #[derive(Clone, Default)]
 pub struct Slot {
     sketches: [[Sketch; OUTCOMES]; Dimension::ALL.len()],
-    /// Whether events were left out, and others counted for them.
+    /// Whether some events were not counted, but represented by others.
     pub estimated: bool,
 }
 
@@ -58,10 +58,10 @@ struct Numbered {
 pub struct Row {
     /// The length of a slot in milliseconds.
     length: i64,
-    /// So many are kept.
+    /// The number of slots kept.
     most: i64,
     slots: VecDeque<Numbered>,
-    /// From this time on everything is kept, in milliseconds.
+    /// The time from which on everything is kept, in milliseconds.
     from: i64,
 }
 
@@ -70,7 +70,7 @@ impl Row {
         Self { length, most, slots: VecDeque::new(), from: now }
     }
 
-    /// From this time on everything that was counted is kept, in milliseconds.
+    /// The time from which on everything that was counted is kept, in milliseconds.
     pub fn from(&self) -> i64 {
         self.from
     }
@@ -160,7 +160,7 @@ impl Slots {
         &self.rows[span as usize]
     }
 
-    /// Their memory in bytes, roughly.
+    /// Their approximate memory in bytes.
     pub fn bytes(&self) -> usize {
         self.rows.iter().map(Row::bytes).sum()
     }

@@ -92,7 +92,7 @@ fn an_event_counts_once_in_each_dimension() {
 }
 
 #[test]
-fn texts_are_cut_between_characters() {
+fn strings_are_cut_at_character_boundaries() {
     let long = format!("x{}", "é".repeat(MAX_VALUE));
     let exact = &long[..MAX_VALUE - 1];
     assert_eq!(traits::cut(&long), exact);
@@ -132,7 +132,7 @@ fn each_span_covers_its_time_and_is_compared_with_an_hour_earlier() {
 }
 
 #[test]
-fn what_is_not_known_of_an_hour_ago_is_not_guessed() {
+fn there_is_no_comparison_without_figures_from_an_hour_ago() {
     let who = Who::new(at(0));
     who.accepted(|| of_project("old"));
     who.take(at(0));
@@ -227,7 +227,7 @@ async fn a_young_process_compares_projects_with_the_history_of_the_one_before() 
 }
 
 #[test]
-fn rows_are_in_the_order_that_was_wanted() {
+fn rows_are_in_the_requested_order() {
     let who = Who::new(at(0));
     let count = |project: &'static str, [accepted, refused, failed]: [usize; 3]| {
         (0..accepted).for_each(|_| who.accepted(|| of_project(project)));

@@ -17,9 +17,10 @@ use bklit_wire::who::{
     Dimension, MAX_ROWS, WhoCounts, WhoQuery, WhoRow, WhoSort, WhoSpan, WhoView,
 };
 
-/// With what it is compared: the same time so long before, in milliseconds.
+/// How much earlier the figures are that it is compared with, in milliseconds.
 const EARLIER: i64 = 60 * MINUTE;
-/// How long the history may take, with the wait for other readers; without it, nothing is compared.
+/// How long the history may take, including the wait for other readers; without it, nothing is
+/// compared.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What this process has counted. Projects are compared with the history of figures as long as this
@@ -118,12 +119,12 @@ struct Before {
     accepted: BTreeMap<String, u64>,
     total: u64,
     seconds: f64,
-    /// Whether what is not in `accepted` was not there at all.
+    /// Whether a value missing from `accepted` did not occur at all.
     is_complete: bool,
 }
 
 impl Before {
-    /// Sets what was before, and adds the values that are no longer there.
+    /// Sets the earlier figures, and adds values that only occurred then.
     fn apply(mut self, view: &mut WhoView) {
         view.before = Some(self.total as f64 / self.seconds);
         let none = self.is_complete.then_some(0.0);
@@ -204,8 +205,8 @@ async fn projects_before(
     Some(before)
 }
 
-/// Puts the rows in order. Ties are broken by what else there is, and last by the value, so that rows
-/// do not change places for nothing.
+/// Puts the rows in order. Ties are broken by the other counts, and finally by the value, so that
+/// rows do not change places without a reason.
 fn sort(view: &mut WhoView) {
     let seconds = view.seconds();
     let change = |row: &WhoRow| match row.before {

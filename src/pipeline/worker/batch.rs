@@ -182,7 +182,8 @@ fn log_processing(
     }
 }
 
-/// One line for each problem, not for each event: another program may write all of its events so.
+/// One line for each problem, not for each event: another program may write all of its events this
+/// way.
 fn log_incomplete(context: &WorkerContext, id: &ClaimId, items: &[Item]) {
     let mut problems: BTreeMap<&str, (&QueuedEvent, u64)> = BTreeMap::new();
     for Item { event, notes, .. } in items {

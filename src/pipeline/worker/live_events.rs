@@ -29,7 +29,7 @@ const AT_ONCE: usize = 256;
 
 /// Publishes a batch's events, in order, if there are subscribers.
 pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
-    // Reading the first page views is worth it only for somebody.
+    // Reading the first page views is worthwhile only with subscribers.
     if !context.live_bus.may_have_subscribers().await {
         return;
     }
@@ -52,8 +52,8 @@ pub(super) async fn publish_timeouts(context: &WorkerContext, sessions: Vec<Sess
     publish_all(context, sessions, live, |_, _, _| {}, "Ends of idle sessions not published").await;
 }
 
-/// Publishes what `live` makes of each item, in order, and calls `log` for each that was published,
-/// with the number of subscribers and how long it took. Reports `failure` once.
+/// Publishes what `live` returns for each item, in order, and calls `log` for each that was
+/// published, with the number of subscribers and how long it took. Reports `failure` once.
 async fn publish_all<T>(
     context: &WorkerContext,
     items: Vec<T>,

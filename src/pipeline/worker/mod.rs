@@ -16,7 +16,7 @@
 //! - `sessions`: writes the rows of sessions
 //! - `settings`: the worker's settings
 //! - `stop`: the phases of a shutdown
-//! - `store_health`: checks the store while there is no batch and somebody looks
+//! - `store_health`: checks the store on demand while there is no batch
 //! - `sweep`: ends idle sessions
 //! - `times`: replaces implausible times
 //! - `unverified`: drops ends of sessions that do not exist
@@ -130,7 +130,7 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
         store_health::run(&context, &in_hand, &stop.started)
     );
     if stop.expired.run_until_cancelled(sessions::finish(&context)).await.is_none() {
-        tracing::warn!("no time to write the rows of sessions, another process does");
+        tracing::warn!("no time left to write session rows; another process writes them");
     }
 }
 
@@ -191,8 +191,8 @@ async fn ready(context: &WorkerContext) {
     fill(context).await;
 }
 
-/// Claims a batch. If a shutdown starts during the claim, the batch is released at once, because
-/// nobody would process it.
+/// Claims a batch. If a shutdown starts during the claim, the batch is released at once, because no
+/// worker would process it.
 async fn claim_or_release(
     context: &Arc<WorkerContext>,
     stop: &Stop,

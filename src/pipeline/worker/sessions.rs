@@ -21,7 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause between two writes during a shutdown.
 const LAST_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The longest the last writes may delay a shutdown. What they leave, another process writes.
+/// The longest the last writes may delay a shutdown. Rows that they do not write are written by
+/// another process.
 const LAST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Writes what is due, once a second until `shutdown`.

@@ -1,5 +1,5 @@
-//! Checks whether the store works while no batch is being processed. Only while somebody looks, or
-//! while it fails: a server that sleeps while it is idle must not be kept awake.
+//! Checks whether the store works while no batch is being processed. Only on demand, or while it
+//! fails: a server that sleeps while it is idle must not be kept awake.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::metrics::{OnDemand, Part};
 use bklit_net::timeout::no_response;
 use bklit_wire::gauges::Health;
 
-/// The interval of checks while somebody watches or the store fails.
+/// The interval of checks while a console is attached or the store fails.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// The longest a check may take.
 const TIMEOUT: Duration = Duration::from_secs(5);

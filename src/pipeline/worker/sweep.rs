@@ -35,8 +35,9 @@ const PRESENCE_WHILE_IDLE: u64 = 10;
 pub(super) async fn run(context: &WorkerContext, in_hand: &InHand, shutdown: &CancellationToken) {
     let throttle = LogThrottle::default();
     let sweeps = async {
-        // The number of batches after which no session was left that may become idle, and that at the
-        // previous sweep: what a store writes a moment after a batch is written by the next one.
+        // The number of batches after which no session was left that may become idle, and the
+        // number at the previous sweep: what a store writes a moment after a batch has been written
+        // by the next sweep.
         let (mut done_after, mut begun_before) = (None, None);
         for nth in 0.. {
             tokio::time::sleep(INTERVAL + JITTER.mul_f64(fastrand::f64())).await;

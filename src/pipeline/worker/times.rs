@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn each_time_is_judged_by_the_next_one_on_the_way() {
+    fn each_time_is_judged_by_the_next_later_one() {
         let queued = CLAIMED - DAY;
         for (queued_at, timestamp, used_queued_at, used_timestamp, replaced) in [
             (queued, None, queued, None, 0),

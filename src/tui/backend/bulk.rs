@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::export::Export;
 use super::keep_and_edit;
 use super::tasks::NO_BACKEND;
-use bklit_console_core::bulk::{BulkReport, Deed, End, Plan, Preview, Progress, Sample};
+use bklit_console_core::bulk::{BulkReport, End, Operation, Plan, Preview, Progress, Sample};
 use bklit_console_core::model::bulk::Chooser;
 use bklit_console_core::requests::KeptEdit;
 use bklit_wire::backend::{Backend, Change};
@@ -50,7 +50,7 @@ impl BulkTask {
         Self { backend, data_dir, running: None }
     }
 
-    /// Begins a plan. Ignored while one is carried out: the model begins one at a time.
+    /// Begins a plan. Ignored while another is in progress: the model begins one at a time.
     pub(crate) fn begin(&mut self, plan: Plan) {
         if self.running.is_some() {
             return;
@@ -121,8 +121,8 @@ impl Work {
     }
 
     async fn carry_out(&mut self, backend: &dyn Backend) -> Result<End, String> {
-        let mut export = match &self.plan.deed {
-            Deed::Export(path) => Some(Export::create(path.clone()).await?),
+        let mut export = match &self.plan.operation {
+            Operation::Export(path) => Some(Export::create(path.clone()).await?),
             _ => None,
         };
         self.report(None);
@@ -146,34 +146,34 @@ impl Work {
                 break;
             }
         }
-        Ok(match (export, &self.plan.deed) {
+        Ok(match (export, &self.plan.operation) {
             (Some(export), _) => End::Done(Some(export.complete().await?)),
-            (None, Deed::Preview(_)) => End::Previewed(std::mem::take(&mut self.preview)),
+            (None, Operation::Preview(_)) => End::Previewed(std::mem::take(&mut self.preview)),
             (None, _) => End::Done(self.originals.take()),
         })
     }
 
-    /// Does with events of a page what is to be done with them.
+    /// Applies the change to events of a page.
     async fn take(
         &mut self,
         backend: &dyn Backend,
         export: Option<&mut Export>,
         items: Vec<FailedView>,
     ) -> Result<(), String> {
-        let change = match (&self.plan.deed, export) {
-            (Deed::Retry, _) => Change::Retry,
-            (Deed::Delete, _) => Change::Delete,
-            (Deed::Export(_), Some(export)) => {
+        let change = match (&self.plan.operation, export) {
+            (Operation::Retry, _) => Change::Retry,
+            (Operation::Delete, _) => Change::Delete,
+            (Operation::Export(_), Some(export)) => {
                 self.progress.chosen += items.len() as u64;
                 self.progress.done += export.write(items).await?;
                 return Ok(());
             }
-            (Deed::Export(_), None) => return Ok(()),
-            (Deed::Preview(rule), _) => {
+            (Operation::Export(_), None) => return Ok(()),
+            (Operation::Preview(rule), _) => {
                 let rule = rule.clone();
                 return self.try_rule(backend, &rule, items).await;
             }
-            (Deed::Edit(rule), _) => {
+            (Operation::Edit(rule), _) => {
                 let rule = rule.clone();
                 return self.edit(backend, &rule, items).await;
             }

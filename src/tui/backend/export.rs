@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_an_event_in_a_new_file_of_its_owner() {
+    async fn a_private_file_with_one_line_per_event() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("failed.jsonl");

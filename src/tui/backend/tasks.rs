@@ -31,7 +31,7 @@ pub(super) const NO_BACKEND: &str = "this source only streams lines and cannot b
 /// The pending requests.
 pub(crate) struct Tasks {
     backend: Option<Arc<dyn Backend>>,
-    /// Who uses the console, as others know them.
+    /// The user of the console, as shown to other operators.
     who: Arc<str>,
     /// Where originals of edited events are kept.
     data_dir: Arc<Path>,
@@ -124,7 +124,7 @@ impl Tasks {
                 | Request::Who(_)
         );
         if let (Some((task, _)), true) = (&place, is_latest) {
-            // For these the latest counts: the reader has moved on.
+            // For these, only the latest request matters: the reader has moved on.
             task.abort();
             *place = None;
         }
@@ -169,7 +169,7 @@ impl Drop for Tasks {
     }
 }
 
-/// What a request is carried out with.
+/// What is needed to execute a request.
 struct Context {
     backend: Option<Arc<dyn Backend>>,
     who: Arc<str>,

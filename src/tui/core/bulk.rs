@@ -1,4 +1,4 @@
-//! Changes of many failed events: what to do, with which of them, and how far it is.
+//! Changes of many failed events: what to do, with which of them, and the progress.
 //!
 //! The list of failed events may be longer than what the console has loaded, and changes meanwhile.
 //! So a plan says which events it is about, and the loop pages through the whole list.
@@ -13,7 +13,7 @@ use bklit_wire::time::UtcMillis;
 
 /// What to do with failed events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum Operation {
     /// Put them back into the queue.
     Retry,
     /// Delete them permanently.
@@ -26,8 +26,8 @@ pub enum Deed {
     Edit(EditRule),
 }
 
-impl Deed {
-    /// Its name, also what can be typed to confirm it.
+impl Operation {
+    /// Its name, which can also be typed to confirm it.
     pub fn verb(&self) -> &'static str {
         match self {
             Self::Retry => "retry",
@@ -38,7 +38,7 @@ impl Deed {
         }
     }
 
-    /// What happens meanwhile.
+    /// What it does, while in progress.
     pub fn doing(&self) -> &'static str {
         match self {
             Self::Retry => "retrying failed events",
@@ -49,13 +49,13 @@ impl Deed {
         }
     }
 
-    /// What has happened to the events then.
+    /// What was done to the events.
     pub fn done(&self) -> &'static str {
         match self {
             Self::Retry => "put back into the queue",
             Self::Delete => "deleted",
             Self::Export(_) => "written",
-            Self::Preview(_) => "looked at",
+            Self::Preview(_) => "checked",
             Self::Edit(_) => "edited and put back into the queue",
         }
     }
@@ -164,28 +164,29 @@ pub struct Known {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// What to do.
-    pub deed: Deed,
-    /// With which events.
+    pub operation: Operation,
+    /// Which events to change.
     pub which: Which,
-    /// How many those are.
+    /// The number of these events.
     pub known: Known,
     /// The number of all failed events when it was planned.
     pub total: u64,
-    /// When they were counted. Those that failed later are left alone: nobody was asked about them.
+    /// When they were counted. Those that failed later are left alone, because the confirmation did
+    /// not cover them.
     pub until: Option<UtcMillis>,
 }
 
 impl Plan {
-    /// The total to compare progress with: events to change, else events to look through.
+    /// The total for the progress: events to change, else events to look through.
     pub fn goal(&self) -> u64 {
         if self.known.is_exact { self.known.count } else { self.total }
     }
 }
 
-/// How far it is.
+/// The progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Failed events looked at.
+    /// Failed events checked.
     pub seen: u64,
     /// Those of the plan among them.
     pub chosen: u64,
@@ -206,7 +207,7 @@ pub struct Preview {
     pub samples: Vec<Sample>,
 }
 
-/// An event, and what a rule makes of it.
+/// An event, and the result of applying the rule to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// The event.
@@ -220,7 +221,7 @@ pub struct Sample {
 /// Why it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// All events were looked at. With the file of an export, or the one with the originals of edited
+    /// All events were checked. With the file of an export, or the one with the originals of edited
     /// events.
     Done(Option<String>),
     /// The rule was tried.
@@ -234,7 +235,7 @@ pub enum End {
 /// Its progress, or its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BulkReport {
-    /// How far it is.
+    /// The progress.
     pub progress: Progress,
     /// Why it ended, if it did.
     pub end: Option<End>,

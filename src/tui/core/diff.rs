@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_compared_from_both_ends() {
+    fn long_text_is_compared_from_both_ends() {
         let before: Vec<_> = (0..MAX_LINES + 1).map(|n| n.to_string()).collect();
         let mut after = before.clone();
         after[100] = "x".into();

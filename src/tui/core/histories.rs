@@ -85,7 +85,7 @@ impl Recall {
             current.clone_into(&mut self.typed);
         }
         self.back = if older { self.back + 1 } else { self.back.saturating_sub(1) };
-        // A filter that is open is usually also the newest of the history.
+        // The current filter is usually also the newest one in the history.
         if older && self.back == 1 && inputs.last() == Some(&self.typed) {
             self.back += 1;
         } else if !older && self.back == 1 && inputs.last() == Some(&self.typed) {

@@ -1,4 +1,4 @@
-//! The table of keys, used for dispatch, the hints in the footer, the help and the README. Keys are
+//! The table of keys, used for dispatch, the hints in the footer, the help and the docs. Keys are
 //! matched nowhere else; in a text field, all other keys are text.
 //!
 //! - `action`: what keys do
@@ -49,7 +49,7 @@ pub fn hints(context: Context) -> impl Iterator<Item = &'static Binding> {
     here.filter(|binding| binding.hint.is_some())
 }
 
-/// The table as Markdown, for the README.
+/// The table as Markdown, for docs/console.md.
 pub fn markdown() -> String {
     let mut out = String::new();
     for group in Group::ALL {

@@ -10,7 +10,7 @@
 //! - `model`: all the state
 //! - `msg`: messages from the loop, and effects for it
 //! - `playback`: the state of a replay, and its commands
-//! - `remembered`: what the console looked like before
+//! - `remembered`: the layout of the last run
 //! - `requests`: requests to the pipeline, and the answers
 //! - `settings`: the console's settings
 //! - `state`: how a value compares with what is normal

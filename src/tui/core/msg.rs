@@ -46,7 +46,7 @@ pub enum Report {
     PieceWritten,
     /// The export is complete, with its path; or why it failed.
     Exported(Result<String, String>),
-    /// What the editor left, or why there is nothing.
+    /// The edited text, or why there is none.
     Edited(Result<String, String>),
     /// The progress or end of a change of many failed events.
     Bulk(BulkReport),
@@ -105,7 +105,7 @@ pub enum Job {
     },
     /// Save what was typed, for later runs.
     SaveHistories(Histories),
-    /// Save what the console looks like, for later runs.
+    /// Save the layout, for later runs.
     SaveLayout(Remembered),
     /// Run the user's command for an alert, with how often it was raised.
     Alert(Alert, u64),

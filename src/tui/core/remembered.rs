@@ -1,5 +1,5 @@
-//! What a console looked like when it was last used: its panes with their filters, and what else is
-//! shown. The next console starts with it.
+//! The layout of the console when it was last used: its panes with their filters, and what else is
+//! shown. The next run starts with it.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ const VERSION: u32 = 1;
 /// The largest text that is read or written, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
 
-/// What a console looked like.
+/// The layout of a console.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Remembered {
@@ -34,7 +34,8 @@ pub struct Remembered {
 pub struct ChosenTheme {
     /// Its name.
     pub name: String,
-    /// The theme of the settings at that time: if that has changed since, it counts.
+    /// The theme in the settings at that time: if the setting has changed since, it takes
+    /// precedence.
     pub instead_of: String,
 }
 
@@ -81,7 +82,7 @@ impl Remembered {
         (text.len() <= MAX_BYTES).then_some(text)
     }
 
-    /// Without what hides lines, for another log than the one that was looked at.
+    /// Without anything that hides lines, for a different log.
     #[must_use]
     pub fn without_filters(mut self) -> Self {
         let looks = |pane: &RememberedPane| RememberedPane {

@@ -28,7 +28,8 @@ pub struct ConsoleSettings {
     pub fps: u32,
     /// Whether to show times in UTC instead of the local zone.
     pub utc: bool,
-    /// Whether changes are disabled: failed events can be neither retried nor deleted.
+    /// Whether changes are disabled: failed events cannot be retried, edited or deleted, and
+    /// nothing can be paused.
     #[serde(deserialize_with = "bklit_wire::setting::boolean")]
     pub read_only: bool,
     /// Whether a console starts with the layout and the filters of the last one.

@@ -6,12 +6,12 @@ const HIGH: u64 = 2;
 const CRITICAL: u64 = 10;
 /// Latencies below this are never high, in microseconds: doubling means nothing there.
 const HIGH_LATENCY: u64 = 1_000;
-/// A part of the whole that is high, and one that is critical, in percent.
+/// A share that is high, and one that is critical, in percent.
 const HIGH_SHARE: u64 = 10;
 const CRITICAL_SHARE: u64 = 50;
 /// Fewer than this are never high, whatever their share.
 const LEAST_PART: u64 = 10;
-/// So many errors in a minute are critical, whatever their share.
+/// This many errors in a minute are critical, whatever their share.
 const CRITICAL_ERRORS: u64 = 600;
 /// Latencies below this are never critical, in microseconds.
 const CRITICAL_LATENCY: u64 = 10_000;
@@ -57,7 +57,7 @@ impl State {
         }
     }
 
-    /// Rates a part of a whole that should be small, such as refused events.
+    /// Rates a share that should be small, such as that of refused events.
     pub fn share(part: u64, whole: u64) -> Self {
         let reaches =
             |percent: u64| u128::from(part) * 100 >= u128::from(whole) * u128::from(percent);
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colour_is_earned() {
+    fn normal_values_have_no_colour() {
         let latency = |now, usual| State::latency(now, Some(usual));
         assert_eq!(latency(4_000, 2_000), State::Normal);
         assert_eq!(latency(4_001, 2_000), State::High);

@@ -1,7 +1,7 @@
 //! Rows that are written as a whole. Terminals differ in how many columns characters take that are
-//! wide or consist of several, such as `दी`. Where a terminal needs more than the frame, cells that
-//! did not change still show a part of what was there before. So a row with such characters, now or
-//! in the last frame, is erased and written again whenever it changes.
+//! wide or consist of several, such as `दी`. Where a terminal uses more columns than the frame
+//! expects, unchanged cells still show part of the previous content. So a row with such characters,
+//! now or in the last frame, is erased and written again whenever it changes.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -26,7 +26,7 @@ impl Aside {
         if !overwrite && place.symlink_metadata().is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let name = place.file_name().ok_or_else(|| io::Error::other("it names no file"))?;
+        let name = place.file_name().ok_or_else(|| io::Error::other("it is not a file name"))?;
         let mut aside = std::ffi::OsString::from(".");
         aside.push(name);
         aside.push(format!(".{}.part", std::process::id()));

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_there_whole_or_not_at_all() {
+    fn a_file_appears_complete_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.csv");
         assert!(export(&path, false, &["half"], false).unwrap_err().contains("ended"));

@@ -91,7 +91,7 @@ pub(super) fn save_histories(dir: PathBuf, histories: Histories) {
 fn add_histories(dir: &Path, histories: &Histories) -> io::Result<()> {
     static SAVING: Mutex<()> = Mutex::new(());
     let _alone = SAVING.lock();
-    // Fails if there is no data dir: creating that is the pipeline's business.
+    // Fails if there is no data dir: it is up to the pipeline to create it.
     let all = saved_histories(dir).with(histories);
     replace(dir, HISTORIES, &serde_json::to_vec(&all)?)
 }
@@ -106,7 +106,7 @@ fn save(dir: &Path, name: String, query: String) -> io::Result<()> {
 /// Writes a file as a whole, which only its owner can read.
 pub(super) fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let aside = dir.join(format!(".{name}.{}.part", std::process::id()));
-    // One of a killed process with the same number.
+    // Left by a killed process with the same id.
     let _ = fs::remove_file(&aside);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
     file.write_all(content)?;

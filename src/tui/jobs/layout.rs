@@ -1,4 +1,4 @@
-//! Saves what the console looks like, for later runs.
+//! Saves the layout of the console, for later runs.
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ const LAYOUT: &str = "console-layout.json";
 /// How long the end of the console may wait for the disk.
 const FINISH_WAIT: Duration = Duration::from_millis(500);
 
-/// What a console in this data dir looked like; `None` if there is no file.
+/// The saved layout of the console in this data dir; `None` if there is no file.
 ///
 /// # Errors
 /// Why the file is not used.

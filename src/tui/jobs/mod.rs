@@ -4,7 +4,7 @@
 //! - `aside`: a file that appears once it is complete
 //! - `export`: writes an export's file
 //! - `files`: lists directories for completion, saves filters and what was typed
-//! - `layout`: saves what the console looks like
+//! - `layout`: saves the layout of the console
 //! - `record`: records messages
 
 mod aside;

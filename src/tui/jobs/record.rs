@@ -103,7 +103,7 @@ impl Recorder {
     /// Ends the recording once everything is written, and reports it; a slow disk may take a while.
     pub(super) fn end(mut self, reports: tokio::sync::mpsc::Sender<Report>) {
         let work = move || {
-            self.close("ended by hand");
+            self.close("stopped");
             let bytes = bklit_console_core::format::bytes(self.shared.bytes.load(Relaxed));
             let missing = match self.lost {
                 0 => String::new(),
@@ -111,8 +111,8 @@ impl Recorder {
                     format!("; {} messages are missing", bklit_console_core::format::count(lost))
                 }
             };
-            let told = format!("recorded {bytes} to {}{missing}", self.path);
-            let _ = reports.blocking_send(Report::RecordEnded(told));
+            let text = format!("recorded {bytes} to {}{missing}", self.path);
+            let _ = reports.blocking_send(Report::RecordEnded(text));
         };
         // If no thread can be started, `self` is dropped here, which ends the recording as well.
         let _ = std::thread::Builder::new().name("record end".into()).spawn(work);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_that_is_large_enough_ends_whole_and_says_so() {
+    fn a_recording_stops_at_its_size_limit_and_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.jsonl");
         let (mut recorder, _) = Recorder::start(target(&path, false), "here", 50_000).unwrap();
@@ -253,7 +253,7 @@ mod tests {
         assert!(why.contains("No space left on device"), "{why}");
     }
 
-    /// A pipe that nobody reads simulates a slow disk: more messages arrive than fit.
+    /// A pipe that is not read simulates a slow disk: more messages arrive than fit.
     fn stuck(dir: &Path) -> (File, Recorder) {
         let path = dir.join("slow");
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
@@ -281,7 +281,7 @@ mod tests {
     fn read_to_its_end(mut pipe: File) -> std::thread::JoinHandle<u64> {
         std::thread::spawn(move || {
             let (mut text, mut piece) = (Vec::new(), vec![0; 65_536]);
-            while !String::from_utf8_lossy(&text).ends_with("\"ended by hand\"}\n") {
+            while !String::from_utf8_lossy(&text).ends_with("\"stopped\"}\n") {
                 let read = pipe.read(&mut piece).unwrap();
                 text.extend_from_slice(&piece[..read]);
             }
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_slow_disk_does_not_take_is_counted_and_the_file_tells() {
+    fn messages_lost_to_a_slow_disk_are_counted_in_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let (pipe, mut recorder) = stuck(dir.path());
         let reader = read_to_its_end(pipe);
@@ -304,16 +304,16 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1));
         }
         let lost = lost(&recorder);
-        recorder.close("ended by hand");
+        recorder.close("stopped");
         assert_eq!(reader.join().unwrap(), lost);
     }
 
     #[test]
-    fn what_is_missing_at_the_end_is_told_as_well() {
+    fn messages_lost_at_the_end_are_reported() {
         let dir = tempfile::tempdir().unwrap();
         let (pipe, mut recorder) = stuck(dir.path());
         let (reader, lost) = (read_to_its_end(pipe), lost(&recorder));
-        recorder.close("ended by hand");
+        recorder.close("stopped");
         assert_eq!(reader.join().unwrap(), lost);
     }
 }

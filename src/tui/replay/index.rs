@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_has_enough_before_the_time_and_they_stay_few() {
+    fn index_positions_are_early_enough_and_bounded() {
         let mut index = Index { places: Vec::new(), stride: 500, max_places: 64 };
         for messages in 1..=100_000 {
             index.note(&passed(messages));

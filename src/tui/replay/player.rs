@@ -73,7 +73,7 @@ impl Player {
             commands: received,
             out,
             clock: start.epoch_millis() as f64,
-            told: None,
+            last_sent: None,
         };
         std::thread::Builder::new()
             .name("replay".into())
@@ -112,7 +112,7 @@ struct Deck {
     /// The replay's clock, in milliseconds since the epoch.
     clock: f64,
     /// The last second sent to the console.
-    told: Option<i64>,
+    last_sent: Option<i64>,
 }
 
 impl Deck {
@@ -189,15 +189,15 @@ impl Deck {
             // The state up to that time is rebuilt.
             let place = self.index.before(UtcMillis::from_epoch_millis(to), self.lines);
             let place = place.cloned().unwrap_or_default();
-            let told = place.told();
+            let pending = place.pending();
             if let Err(error) = self.reader.go_back(place) {
                 return self.fail(&error);
             }
             self.read_next()?;
-            self.told = None;
+            self.last_sent = None;
             self.state.ended = false;
             let mut group = vec![Replayed::Reset];
-            push_feed(&mut group, &mut { told });
+            push_feed(&mut group, &mut { pending });
             self.emit(group)?;
         }
         self.clock = to as f64;
@@ -233,8 +233,8 @@ impl Deck {
                 if at.epoch_millis() as f64 > self.clock {
                     break;
                 }
-                if self.told != Some(at.epoch_seconds()) {
-                    self.told = Some(at.epoch_seconds());
+                if self.last_sent != Some(at.epoch_seconds()) {
+                    self.last_sent = Some(at.epoch_seconds());
                     push_feed(&mut group, &mut feed);
                     group.push(Replayed::Clock(at));
                 }
@@ -269,8 +269,8 @@ impl Deck {
             None => clock,
         };
         let at = UtcMillis::from_epoch_millis(shown);
-        if self.told.is_none_or(|told| told < at.epoch_seconds()) && !self.state.seeking {
-            self.told = Some(at.epoch_seconds());
+        if self.last_sent.is_none_or(|sent| sent < at.epoch_seconds()) && !self.state.seeking {
+            self.last_sent = Some(at.epoch_seconds());
             group.push(Replayed::Clock(at));
         }
         self.state.at = at;

@@ -107,7 +107,7 @@ impl Passed {
     }
 
     /// The read state that still applies, as messages.
-    pub(super) fn told(&self) -> Vec<DebugMessage> {
+    pub(super) fn pending(&self) -> Vec<DebugMessage> {
         let lost = (self.lost > 0).then_some(DebugMessage::Lost(self.lost));
         lost.into_iter().chain(self.cut.clone().map(DebugMessage::Disconnected)).collect()
     }

@@ -12,7 +12,7 @@
 //! {"at":"2026-01-31T12:00:02.000Z","notRecorded":5}          messages lost because the disk was slow
 //! {"at":"2026-01-31T12:00:03.000Z","disconnected":"reason"}  the connection was lost
 //! {"at":"2026-01-31T12:00:05.000Z","connected":true}         and restored
-//! {"at":"2026-01-31T12:10:00.000Z","end":"ended by hand"}    nothing follows
+//! {"at":"2026-01-31T12:10:00.000Z","end":"stopped"}          nothing follows
 //! ```
 //!
 //! A file of plain lines of the contract, as printed by `bklit-tui logs --json`, can be read as

@@ -38,10 +38,10 @@ impl Heard {
         }
     }
 
-    async fn until(&mut self, player: &mut Player, is_so: impl Fn(&Self) -> bool) {
+    async fn until(&mut self, player: &mut Player, condition: impl Fn(&Self) -> bool) {
         let deadline = std::time::Duration::from_secs(60);
         let hear = async {
-            while !is_so(self) {
+            while !condition(self) {
                 player.next().await.into_iter().for_each(|replayed| self.take(replayed));
             }
         };
@@ -63,7 +63,7 @@ fn record(path: &Path) {
     for nth in 0..LINES {
         match nth {
             100 => say(nth, DebugMessage::Lost(7)),
-            20_000 => say(nth, DebugMessage::Disconnected("away".into())),
+            20_000 => say(nth, DebugMessage::Disconnected("connection refused".into())),
             39_000 => say(nth, DebugMessage::Connected),
             _ => {}
         }
@@ -74,7 +74,7 @@ fn record(path: &Path) {
 }
 
 #[tokio::test]
-async fn setting_it_back_shows_the_same_without_reading_all_again() {
+async fn seeking_back_shows_the_same_without_rereading_everything() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("long.jsonl");
     record(&path);
@@ -88,12 +88,12 @@ async fn setting_it_back_shows_the_same_without_reading_all_again() {
     // Paused, so that nothing moves on its own.
     player.command(ReplayCommand::Toggle);
     player.command(ReplayCommand::Seek(-300_000));
-    let is_there = |heard: &Heard| heard.lines.last() == Some(&all[LINES - 1 - 300 * 20]);
-    heard.until(&mut player, is_there).await;
+    let has_arrived = |heard: &Heard| heard.lines.last() == Some(&all[LINES - 1 - 300 * 20]);
+    heard.until(&mut player, has_arrived).await;
     let read = heard.lines.len();
     assert!(heard.lines.ends_with(&all[LINES - 300 * 20 - KEPT..LINES - 300 * 20]));
     assert!((KEPT..LINES / 2).contains(&read), "{read} lines were read again");
-    assert_eq!((heard.lost, heard.cut.as_deref()), (7, Some("away")));
+    assert_eq!((heard.lost, heard.cut.as_deref()), (7, Some("connection refused")));
 
     // Forward over the same lines, and back to where nothing is missing.
     player.command(ReplayCommand::Seek(300_000));

@@ -193,7 +193,7 @@ impl QueuedEvent {
     /// Reads the wire form as this or any other program writes it. Also returns what was missing or
     /// had to be left out; of an event that this program wrote, nothing.
     ///
-    /// Accepted are texts given as numbers and the like, dates in other formats, a custom event
+    /// Accepts strings given as numbers and the like, dates in other formats, a custom event
     /// without `eventType`, a project that is named only in the payload, and an event without
     /// `queuedAt`, which then counts as queued at `received`. Stores find an event again by its
     /// time, so `received` must be the same whenever an item is delivered.

@@ -257,7 +257,7 @@ fn events() -> impl Strategy<Value = String> {
 proptest! {
     /// Converting a complete event changes nothing: the two ways of reading agree.
     #[test]
-    fn a_complete_event_is_read_alike_either_way(json in events()) {
+    fn strict_and_lenient_parsing_agree_on_a_complete_event(json in events()) {
         let (exact, notes) = read(&json).unwrap();
         prop_assert_eq!(notes, [""; 0]);
         let (converted, notes) = foreign::read(&json, UtcMillis::MIN).unwrap();
@@ -266,7 +266,7 @@ proptest! {
     }
 
     #[test]
-    fn an_event_with_one_byte_changed_is_survived(json in events(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn an_event_with_one_byte_changed_does_not_panic(json in events(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut bytes = json.into_bytes();
         let at = at.index(bytes.len());
         bytes[at] = byte;

@@ -28,7 +28,7 @@ pub const MAX_PROJECTS: usize = 20;
 /// The most processes listed in one response.
 pub const MAX_PROCESSES: usize = 256;
 
-/// Which part of the history is wanted.
+/// Which part of the history to return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryQuery {
     from: i64,
@@ -104,7 +104,7 @@ pub struct History {
     pub step_ms: i64,
     /// The points in order. One in which no process ran is left out.
     pub points: Vec<HistoryPoint>,
-    /// The processes that were counted, the one heard last first.
+    /// The processes that were counted, the most recently seen first.
     pub processes: Vec<ProcessSeen>,
     /// Why some figures are missing, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

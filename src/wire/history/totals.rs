@@ -83,7 +83,7 @@ impl ProjectTotals {
         add(&mut self.failed, other.failed);
     }
 
-    /// All that was counted: by this, projects are chosen.
+    /// Everything that was counted, by which projects are ranked.
     pub fn sum(&self) -> u64 {
         [self.refused, self.failed].into_iter().fold(self.accepted, u64::saturating_add)
     }

@@ -8,7 +8,7 @@ const HEADER: usize = 9;
 const CHECKSUM: usize = 16;
 const LZ4: u8 = 0x82;
 const STORED: u8 = 0x02;
-/// The largest block that is written, and the largest that is believed.
+/// The largest block that is written, and the largest that is accepted.
 const BLOCK: usize = 1 << 20;
 const MAX_BLOCK: usize = 1 << 30;
 
@@ -88,7 +88,7 @@ mod tests {
     use super::{BLOCK, from_blocks, from_frame, to_blocks, to_frame};
 
     #[test]
-    fn what_is_packed_comes_back() {
+    fn blocks_round_trip() {
         let data: Vec<u8> = (0..BLOCK * 2 + 7).map(|at| (at % 251) as u8).collect();
         assert_eq!(from_blocks(&to_blocks(&data)), Ok(data.clone()));
         assert_eq!(from_frame(&to_frame(&data).unwrap()).unwrap(), data);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_and_a_cut_are_noticed() {
+    fn corrupt_and_truncated_blocks_are_detected() {
         let mut blocks = to_blocks(b"rows and rows and rows");
         assert!(from_blocks(&blocks[..blocks.len() - 1]).is_err());
         let last = blocks.len() - 1;

@@ -1,9 +1,8 @@
 //! The engine: `libchdb.so`, opened at run time. All unsafe code is here.
 //!
-//! One process opens one data directory; inside it every connection is a session of
-//! its own with its own settings and database, and connections work in parallel. A
-//! request gets a fresh one, which costs less than a millisecond, so that no setting
-//! outlives its request.
+//! One process opens one data directory; within it, every connection is a separate session with its
+//! own settings and database, and connections work in parallel. Each request gets a new one, which
+//! costs less than a millisecond, so that no setting outlives its request.
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::Path;
@@ -11,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use libloading::Library;
 
-/// What the library hands out for a connection: a pointer to the pointer it takes.
+/// What the library returns for a connection: a pointer to the pointer that it takes.
 type Handle = *mut Connection;
 type Connection = *mut std::ffi::c_void;
 type Outcome = *mut std::ffi::c_void;
@@ -49,7 +48,7 @@ unsafe impl Send for Engine {}
 // SAFETY: as above; sessions share no connection.
 unsafe impl Sync for Engine {}
 
-/// What a statement gave back.
+/// The result of a statement.
 #[derive(Debug, Default)]
 pub struct Answer {
     pub body: Vec<u8>,
@@ -177,13 +176,14 @@ fn load(path: &Path) -> Result<Functions, String> {
     // SAFETY: loading runs the library's initialisers. It is the pinned release that
     // scripts/servers.sh fetched and verified, or one the caller chose.
     let library = unsafe { Library::new(path) }.map_err(explain)?;
-    // Unloading an engine with running threads is not safe, so it stays until the end.
+    // Unloading an engine with running threads is not safe, so it stays loaded until the process
+    // exits.
     let library: &'static Library = Box::leak(Box::new(library));
     // SAFETY: names and signatures are those of the library's C header.
     unsafe {
         let quiet: unsafe extern "C" fn(c_int) =
             *library.get(b"chdb_set_signal_handlers_enabled").map_err(explain)?;
-        // SIGTERM is ours.
+        // We handle SIGTERM ourselves.
         quiet(0);
         Ok(Functions {
             connect: *library.get(b"chdb_connect").map_err(explain)?,

@@ -17,7 +17,7 @@ impl Exception {
             .and_then(|rest| rest.split('.').next())
             .and_then(|code| code.parse().ok())
             .unwrap_or(1001);
-        // An error that the engine passed on to itself says everything twice.
+        // An error that passed through the engine twice repeats its text.
         let prefix = format!("Code: {code}. DB::Exception: ");
         let inner = text.strip_prefix(&prefix).filter(|inner| inner.starts_with(&prefix));
         let text = match inner.and_then(|inner| inner.split_once(" (version ")) {
@@ -27,7 +27,7 @@ impl Exception {
         Exception { code, text }
     }
 
-    /// One of our own.
+    /// An error of this program.
     pub fn new(code: i32, message: &str) -> Self {
         Exception { code, text: format!("Code: {code}. DB::Exception: {message}") }
     }

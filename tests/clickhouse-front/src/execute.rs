@@ -35,7 +35,7 @@ pub fn execute(engine: &Engine, query: &Query) -> Result<Answer, Exception> {
 
 /// The statement without its data, for the log and for faults to match.
 pub fn text(query: &Query) -> String {
-    /// More than any statement of ours has.
+    /// Longer than any of our statements.
     const LONGEST: usize = 16 * 1024;
     let sql = match analyse(&query.sql) {
         Statement::Insert { head, tail, .. } => [head, tail].concat(),

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 /// Statements that are remembered for `GET /log`.
 const LOG: usize = 10_000;
 
-/// What goes wrong.
+/// What kind of fault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -21,7 +21,7 @@ pub enum Kind {
     Hang,
     /// Run, but not answered until the faults are removed; then cut off.
     HangAfterCommit,
-    /// Run after a delay, also when the client is gone by then.
+    /// Run after a delay, even if the client has gone by then.
     Slow,
     /// Not run; the connection is cut.
     DropBefore,
@@ -36,7 +36,7 @@ pub enum Kind {
     BurnToken,
     /// Run with `from` replaced by `to` in its text.
     Rewrite,
-    /// Run by the server at the address `to`, as a balancer does.
+    /// Forwarded to the server at the address `to`, as a balancer does.
     Forward,
 }
 
@@ -44,11 +44,11 @@ pub enum Kind {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// A piece of the statement's text; backticks, which clients put around names, don't
-    /// count. Empty matches every statement.
+    /// Part of the statement's text, ignoring backticks, which clients put around names. Empty
+    /// matches every statement.
     #[serde(rename = "match", default)]
     pub pattern: String,
-    /// A piece of the insert's deduplication token.
+    /// Part of the insert's deduplication token.
     #[serde(default)]
     pub token: Option<String>,
     /// A setting that the statement is sent with.
@@ -58,7 +58,7 @@ pub struct Fault {
     /// Matching statements to let pass first.
     #[serde(default)]
     pub after: u64,
-    /// Statements to hit; without it, every one.
+    /// How many statements to affect; all if missing.
     #[serde(default)]
     pub times: Option<u64>,
     /// ClickHouse's error code.
@@ -104,7 +104,7 @@ pub struct Logged {
     /// The statement without its data.
     pub sql: String,
     pub token: Option<String>,
-    /// The fault it met.
+    /// The fault applied to it.
     pub fault: Option<Kind>,
     /// Whether it was run, and how that ended.
     pub outcome: &'static str,
@@ -135,7 +135,7 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Switches one on and returns its id.
+    /// Adds a fault and returns its id.
     pub fn add(&self, fault: Fault) -> u64 {
         let mut state = self.state();
         state.next_id += 1;
@@ -144,18 +144,18 @@ impl Faults {
         id
     }
 
-    /// Switches all off and cuts off what hangs. Burnt tokens stay burnt.
+    /// Removes all faults and cuts off hanging requests. Burnt tokens stay burnt.
     pub fn clear(&self) {
         self.state().faults.clear();
         self.removed.send_modify(|generation| *generation += 1);
     }
 
-    /// Those that are on.
+    /// The active faults.
     pub fn list(&self) -> Vec<Switched> {
         self.state().faults.clone()
     }
 
-    /// The fault that this statement meets, if any.
+    /// The fault to apply to this statement, if any.
     pub fn meet(
         &self,
         sql: &str,
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_lets_some_pass_and_ends_by_itself() {
+    fn a_fault_skips_some_statements_and_expires() {
         let faults = Faults::default();
         faults.add(fault(r#"{"match": "INTO t", "kind": "error", "after": 1, "times": 2}"#));
         let met: Vec<_> =

@@ -1,9 +1,9 @@
 //! The ClickHouse HTTP interface over the engine as a library (`libchdb.so`), for tests
 //! on machines without a ClickHouse server. One process opens one data directory.
 //!
-//! Beside the interface: `POST /fault` switches a fault on (see [`fault::Fault`]),
-//! `GET /fault` shows them with counts, `DELETE /fault` removes them, `GET /log` shows
-//! the statements that arrived.
+//! In addition to the interface: `POST /fault` adds a fault (see [`fault::Fault`]), `GET /fault`
+//! shows them with counts, `DELETE /fault` removes them, `GET /log` shows the statements that
+//! arrived.
 
 mod compression;
 mod engine;
@@ -38,18 +38,18 @@ struct Arguments {
     path: PathBuf,
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Gets the address once connections are taken.
+    /// File to write the address to once connections are accepted.
     #[arg(long)]
     address_file: Option<PathBuf>,
-    /// Only this user may ask; without it everybody may.
+    /// Accept only this user; without it, any user.
     #[arg(long)]
     user: Option<String>,
     #[arg(long, default_value = "", requires = "user")]
     password: String,
-    /// End when standard input does, so that no test run leaves a server behind.
+    /// Exit when standard input is closed, so that no test run leaves a server behind.
     #[arg(long)]
     exit_with_stdin: bool,
-    /// Remove the data directory at a clean end.
+    /// Remove the data directory on a clean exit.
     #[arg(long)]
     temporary: bool,
 }
@@ -107,7 +107,7 @@ async fn serve(
             let _ = closed.send(());
         });
     } else {
-        // Never sent and never dropped: only the signals end the process.
+        // Never sent and never dropped: only signals end the process.
         std::mem::forget(closed);
     }
     let listener = TcpListener::bind(listen).await.map_err(failed)?;

@@ -1,4 +1,4 @@
-//! What a request asks for: statement, data, settings, who asks.
+//! The content of a request: statement, data, settings, user.
 
 use bytes::Bytes;
 use hyper::Method;
@@ -8,7 +8,7 @@ use hyper::http::request::Parts;
 use crate::compression;
 use crate::exception::Exception;
 
-/// Parameters of the HTTP interface that are no settings of the query.
+/// Parameters of the HTTP interface that are not settings of the query.
 const RESERVED: [&str; 17] = [
     "query",
     "database",
@@ -29,17 +29,17 @@ const RESERVED: [&str; 17] = [
     "stacktrace",
 ];
 
-/// A query, taken apart.
+/// A parsed query.
 pub struct Query {
     /// The statement, with the data that follows it.
     pub sql: Vec<u8>,
     pub database: Option<String>,
     pub format: String,
-    /// Settings and `param_…`, in the order they came.
+    /// Settings and `param_…`, in the order of the request.
     pub settings: Vec<(String, String)>,
     pub query_id: Option<String>,
     pub compress: bool,
-    /// The client takes the `lz4` content encoding.
+    /// Whether the client accepts the `lz4` content encoding.
     pub lz4: bool,
     pub read_only: bool,
 }
@@ -74,7 +74,7 @@ impl Query {
         })
     }
 
-    /// Replaces a piece of the statement.
+    /// Replaces part of the statement.
     pub fn rewrite(&mut self, from: &str, to: &str) {
         // Only statements without binary data are rewritten.
         let sql = String::from_utf8_lossy(&self.sql).replace(from, to);

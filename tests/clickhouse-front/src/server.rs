@@ -22,11 +22,11 @@ use crate::execute::{execute, text};
 use crate::fault::{Fault, Faults, Kind, Logged};
 use crate::request::{Query, credentials};
 
-/// The largest body that is taken in.
+/// The largest accepted body.
 const MAX_BODY: usize = 1 << 30;
-/// Statements that run at once; more wait.
+/// Statements that run at once; further ones wait.
 const MAX_RUNNING: u32 = 32;
-/// How long running statements may take when the process is asked to end.
+/// How long running statements may take during a shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What all connections share.
@@ -41,7 +41,7 @@ pub struct Front {
 type Reply = Response<Full<Bytes>>;
 
 impl Front {
-    /// A front of `engine`; with an `account`, only for that one.
+    /// A front for `engine`; with an `account`, only for that user.
     pub fn new(engine: Engine, account: Option<(String, String)>) -> Result<Self, String> {
         let version = engine.session()?.run(b"SELECT version()", "TSVRaw")?.body;
         Ok(Front {
@@ -53,7 +53,7 @@ impl Front {
         })
     }
 
-    /// Accepts connections until `end` is done, then lets running statements finish.
+    /// Accepts connections until `end` completes, then lets running statements finish.
     pub async fn serve(self: &Arc<Self>, listener: TcpListener, end: impl Future<Output = ()>) {
         tokio::pin!(end);
         loop {
@@ -77,8 +77,8 @@ impl Front {
     async fn connection(self: Arc<Self>, stream: TcpStream) {
         let service = service_fn(move |request| {
             let front = Arc::clone(&self);
-            // In a task of its own: a real server finishes what it began when the
-            // client goes away.
+            // In a task of its own: a real server finishes a statement even if its client
+            // disconnects.
             async move {
                 tokio::spawn(front.answer(request))
                     .await
@@ -94,7 +94,7 @@ impl Front {
     /// An error cuts the connection.
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> io::Result<Reply> {
         let (parts, body) = request.into_parts();
-        // A body that the client aborted is an insert that never was.
+        // A body that the client aborted counts as no insert.
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(io::Error::other)?;
         let body = body.to_bytes();
         match (parts.uri.path(), &parts.method) {
@@ -171,7 +171,7 @@ impl Front {
         }
     }
 
-    /// What a fault does before the statement; an answer means that it is not run.
+    /// Applies a fault before the statement; a response means that it is not run.
     async fn before(&self, fault: &Fault, query: &Query) -> Option<io::Result<Reply>> {
         match fault.kind {
             Kind::Error => Some(Ok(self.failure(&Exception::new(fault.code, &fault.message)))),
@@ -195,7 +195,7 @@ impl Front {
         }
     }
 
-    /// What a fault does after the statement, instead of its answer.
+    /// Applies a fault after the statement, in place of its response.
     async fn after(&self, fault: &Fault) -> Option<io::Result<Reply>> {
         match fault.kind {
             Kind::ErrorAfterCommit => {
@@ -279,7 +279,7 @@ async fn forward(to: &str, parts: &Parts, body: &Bytes) -> io::Result<Reply> {
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = parts.uri.clone();
     *request.headers_mut() = parts.headers.clone();
-    // The body is whole by now.
+    // The body is complete by now.
     request.headers_mut().remove(hyper::header::TRANSFER_ENCODING);
     request.headers_mut().insert(hyper::header::CONTENT_LENGTH, body.len().into());
     let response = sender.send_request(request).await.map_err(io::Error::other)?;

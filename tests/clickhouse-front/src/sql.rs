@@ -1,4 +1,4 @@
-//! As much of the SQL as the HTTP interface itself looks at: where an insert's data
+//! The parts of SQL that the HTTP interface itself has to understand: where an insert's data
 //! begins, and whether there is exactly one statement.
 
 /// What to do with a statement and the body that came with it.
@@ -6,11 +6,10 @@
 pub enum Statement<'a> {
     /// Runs as it is.
     Plain(&'a [u8]),
-    /// An insert whose rows follow in a format. The engine would take them for more
-    /// SQL (and end them at an empty line), so they are handed over as a file between
-    /// `head` and `tail`.
+    /// An insert whose rows follow in a format. The engine would take them for more SQL (and end
+    /// them at an empty line), so they are passed as a file between `head` and `tail`.
     Insert { head: &'a [u8], tail: &'a [u8], data: &'a [u8] },
-    /// Nothing but blanks and comments.
+    /// Only white space and comments.
     Empty,
     /// A query whose rows go into a file, which the HTTP interface refuses. The engine itself would
     /// write the file.
@@ -42,7 +41,7 @@ impl Token {
     }
 }
 
-/// Tells the statement in `sql`, which may have data after it.
+/// Classifies the statement in `sql`, which may be followed by data.
 pub fn analyse(sql: &[u8]) -> Statement<'_> {
     let mut tokens = Tokens { sql, at: 0 };
     let Some(first) = tokens.next() else {
@@ -97,8 +96,8 @@ fn insert<'a>(sql: &'a [u8], tokens: &mut Tokens<'a>) -> Option<Statement<'a>> {
     None
 }
 
-/// Blanks and one line end separate the format's name from the data; anything after
-/// that belongs to the data, blank or not.
+/// White space and one line end separate the format's name from the data; anything after that
+/// belongs to the data.
 fn data(rest: &[u8]) -> &[u8] {
     let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\x0c')).count();
     let rest = &rest[blanks..];
@@ -128,8 +127,8 @@ impl Tokens<'_> {
         }
     }
 
-    /// The end of a quoted piece: backslash escapes, and doubling the quote does too,
-    /// as that is two pieces side by side.
+    /// The end of a quoted string: a backslash escapes, and so does doubling the quote, which reads
+    /// as two adjacent strings.
     fn quoted(&self, quote: u8) -> usize {
         let mut at = self.at + 1;
         while at < self.sql.len() {
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_go_into_no_file() {
+    fn rows_are_never_written_to_a_file() {
         for sql in ["SELECT 1 INTO OUTFILE 'x'", "select 1 into /* a */ outfile 'x' format CSV"] {
             assert_eq!(analyse(sql.as_bytes()), Statement::IntoFile, "{sql}");
         }

@@ -208,7 +208,7 @@ async fn a_query_ends_with_its_caller() {
     assert_eq!(fixture.store.query("SELECT 1", limits).await.unwrap().rows, [[json!(1)]]);
 }
 
-/// SQLite does not look at the time within a function call, so none may take long.
+/// SQLite does not check the time limit within a function call, so none may take long.
 #[tokio::test]
 async fn no_function_call_outlasts_the_time_limit() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! Faults at random, one after the other, on two processes with Redis and ClickHouse under load.
 //!
-//! `scripts/faults.sh` runs it for as long as it is told; in the test suite it is short.
+//! `scripts/faults.sh` runs it for a given time; in the test suite it is short.
 
 mod cluster;
 mod sentinel;
@@ -18,24 +18,24 @@ use super::traffic::Mix;
 use crate::support::eventually;
 use crate::support::servers::{RedisCluster, RedisServer, Sentinels};
 
-/// Seconds to go on for.
+/// Duration in seconds.
 const SECONDS: &str = "BKLIT_FAULT_SECONDS";
-/// Where the random choice starts; printed by each run.
+/// The random seed; printed by each run.
 const SEED: &str = "BKLIT_FAULT_SEED";
 /// More settings, in lines such as `queue.max_depth = 5000`.
 const SETTINGS: &str = "BKLIT_FAULT_SETTINGS";
 const SHORT_RUN: u64 = 15;
-/// Keeps the rows of a long run to what can be compared in memory.
+/// Limits the rows of a long run to what can be compared in memory.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Between two faults.
+/// The pause between two faults.
 const SOME: usize = 30;
-/// How long faults hit the same process, so that the other one lives for two sweeps of sessions and
-/// completes those of the process that is killed.
+/// How long faults affect the same process, so that the other one runs for two sweeps of sessions
+/// and completes those of the killed process.
 const SHIFT: Duration = Duration::from_secs(150);
 /// How long sessions may take to be complete. A process counts as dead when it has been silent for a
 /// minute, then the next sweep completes its sessions, and the one after that ends them.
 const SETTLED: Duration = Duration::from_secs(360);
-/// Fast enough to meet every fault, and so that sweeps end sessions; and patient enough for a busy
+/// Short enough that every fault takes effect and sweeps end sessions, and long enough for a busy
 /// machine.
 const FAST: &str = "queue.durability = 'always'\nworker.lease = '2s'\n\
                     worker.max_backoff = '500ms'\nworker.session_timeout = '5s'\n\
@@ -64,7 +64,7 @@ enum Fault {
     Garbage,
 }
 
-/// Those that do not depend on how Redis is set up.
+/// Faults that do not depend on how Redis is set up.
 const COMMON: [Fault; 15] = [
     Fault::ProcessKilled,
     Fault::ProcessStoppedByTerm,
@@ -85,21 +85,21 @@ const COMMON: [Fault; 15] = [
 
 /// How Redis is set up.
 trait Topology {
-    /// The faults that only exist here.
+    /// The faults of this setup.
     const FAULTS: &'static [Fault];
 
     fn start() -> Self;
 
     fn url(&self) -> String;
 
-    /// The server that has the queue, which works.
+    /// The server with the queue, which is running.
     fn primary(&self) -> &RedisServer;
 
     /// The logs of all servers.
     fn log(&self) -> String;
 
-    /// Makes a fault of Redis, makes sure that it is met, and ends it. Afterwards all servers work, and
-    /// each has what the others have.
+    /// Causes a fault of Redis, verifies that it took effect, and ends it. Afterwards all servers
+    /// work, and their data are the same.
     fn fail(&mut self, fault: Fault, progress: &Progress);
 }
 
@@ -170,7 +170,7 @@ fn run<T: Topology>(settings: &str) {
     }
 }
 
-/// Makes one fault after the other for a time.
+/// Causes one fault after the other for a given time.
 fn faults<T: Topology>(
     world: &mut World<T>,
     targets: &[Target; 2],
@@ -181,7 +181,7 @@ fn faults<T: Topology>(
     let began = Instant::now();
     let mut next = Vec::new();
     while began.elapsed() < time {
-        // All of them before any a second time.
+        // Each fault once before any is repeated.
         if next.is_empty() {
             next.extend(COMMON.iter().chain(T::FAULTS));
             random.shuffle(&mut next);
@@ -218,7 +218,7 @@ fn settled<T: Topology>(world: &World<T>, sent: &[Sent], stored: &[Stored]) {
     panic!("sessions after {SETTLED:?}: {wrong:#?}");
 }
 
-/// Waits until a replica has all that its primary has now.
+/// Waits until a replica has all data that its primary has now.
 fn replicated(primary: &RedisServer) {
     let field = |info: &str, name: &str| -> Option<u64> {
         info.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
@@ -237,7 +237,7 @@ fn replicated(primary: &RedisServer) {
 /// How long the program may take to notice a replica that has come back; see docs/redis.md.
 const NEW_REPLICA: Duration = Duration::from_secs(6);
 
-/// Waits until the program counts on the replica again.
+/// Waits until the program relies on the replica again.
 fn replica_is_noticed() {
     std::thread::sleep(NEW_REPLICA);
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::support::servers::{RedisServer, Sentinels};
 
-/// A server that only waits for its turn on a busy machine is not replaced: the other one may not be up
+/// A server that is merely slow on a busy machine must not be replaced: the other one may not be up
 /// to date yet.
 const SILENCE: Duration = Duration::from_secs(4);
 
@@ -39,12 +39,12 @@ impl Topology for Sentinels {
         match fault {
             Fault::RedisKilled | Fault::ReplicaKilled => self.servers[hit].kill9(),
             Fault::RedisHangs | Fault::ReplicaHangs => self.servers[hit].freeze(),
-            _ => eventually(DEADLINE, "a fail-over begins", || {
+            _ => eventually(DEADLINE, "a failover begins", || {
                 self.fail_over() || self.primary() != primary
             }),
         }
         if hit == primary {
-            // All of them: otherwise a server that comes back may seem to be the primary again.
+            // All Sentinels: otherwise a server that comes back may seem to be the primary again.
             eventually(DEADLINE, "the replica is promoted", || self.all_name(1 - primary));
         }
         answers(&progress.kept, SOME);

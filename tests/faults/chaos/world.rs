@@ -1,4 +1,4 @@
-//! Everything that can fail, and what was done to it.
+//! Everything that can fail, and the faults caused so far.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl<T: Topology> World<T> {
         daemons.map(|daemon| Target::of(daemon, &token))
     }
 
-    /// Makes one fault, makes sure that it is met, and ends it.
+    /// Causes one fault, verifies that it took effect, and ends it.
     pub(super) fn fault(
         &mut self,
         fault: Fault,
@@ -125,7 +125,7 @@ impl<T: Topology> World<T> {
         self.daemons[nth] = Some(daemon);
     }
 
-    /// An insert meets a fault of the server.
+    /// An insert is affected by a fault of the server.
     fn insert(&mut self, kind: &str, table: &str) {
         self.met(kind, table);
         if self.clickhouse.try_heal().is_err() {
@@ -136,7 +136,7 @@ impl<T: Topology> World<T> {
     fn met(&mut self, kind: &str, table: &str) {
         let insert = format!("INSERT INTO {table} ");
         let fault = json!({ "match": insert, "kind": kind, "times": 1, "delay_ms": 2_500 });
-        // The engine sometimes crashes by itself, which is a fault like the others.
+        // The engine sometimes crashes on its own, which is a fault like the others.
         while self.clickhouse.try_fault(&fault).is_err() {
             println!("ClickHouse has crashed");
             self.clickhouse.restart();

@@ -13,7 +13,7 @@ pub struct Tokens {
     store: SqliteTokenStore,
     pub lookups: AtomicUsize,
     pub is_away: AtomicBool,
-    /// As long as somebody writes it, lookups wait.
+    /// While a writer holds it, lookups wait.
     pub gate: tokio::sync::RwLock<()>,
     _dir: tempfile::TempDir,
 }
@@ -31,7 +31,7 @@ impl Tokens {
         }
     }
 
-    /// Makes a token, as `change` wants it.
+    /// Creates a token, modified by `change`.
     pub async fn make(
         &self,
         scope: Scope,

@@ -11,7 +11,7 @@ const PAGE: &str = "docs/console.md";
 const UPDATE: &str = "BKLIT_UPDATE_DOCS";
 
 #[test]
-fn keys_and_console_commands_are_the_programs() {
+fn keys_and_console_commands_match_the_program() {
     let old = page::read(PAGE);
     let new = with(&with(&old, "keys", &keymap::markdown()), "commands", &commands::markdown());
     if old == new {

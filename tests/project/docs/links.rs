@@ -20,7 +20,7 @@ fn has_anchor(page: &str, wanted: &str) -> bool {
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn links_have_targets() {
     let mut checked = 0;
     for (name, text) in page::all() {
         let prose = prose(&text);
@@ -58,7 +58,7 @@ fn the_index_names_every_page() {
 }
 
 #[test]
-fn anchors_are_githubs() {
+fn anchors_match_those_of_github() {
     assert_eq!(anchor("Redis, ClickHouse and Postgres"), "redis-clickhouse-and-postgres");
     assert_eq!(anchor("`track`: accepting events"), "track-accepting-events");
 }

@@ -43,7 +43,7 @@ fn every_metric_is_documented_with_its_type() {
 }
 
 #[test]
-fn metrics_named_in_the_pages_are_there() {
+fn metrics_named_in_the_pages_exist() {
     let published = published();
     for (page, text) in page::all() {
         for name in page::code(&text).iter().filter(|name| name.starts_with("bklit_")) {

@@ -63,7 +63,7 @@ async fn routes_take_the_documented_methods() {
     }
 }
 
-/// Whose requests are let in, from elsewhere: without a token, with one of each scope.
+/// Which remote requests are admitted: without a token, and with one of each scope.
 fn let_in(who: &str) -> [bool; 4] {
     let known = [
         ("anyone", [true, true, true, true]),
@@ -76,7 +76,7 @@ fn let_in(who: &str) -> [bool; 4] {
 }
 
 #[tokio::test]
-async fn routes_let_in_whom_the_page_says() {
+async fn routes_admit_only_documented_callers() {
     let server = Server::start().await;
     let (admin, _) = server.tokens.make(Scope::Admin, &[], |_| {}).await;
     let tokens = [None, Some(&*server.ingest), Some(&*server.read), Some(admin.expose())];
@@ -134,7 +134,7 @@ async fn a_page_views_fields_are_documented_unless_the_server_fills_them_in() {
 }
 
 #[test]
-fn limits_are_the_programs() {
+fn limits_match_the_program() {
     let text = page::read(PAGE);
     let limits = page::rows(page::section(&text, "## Limits"));
     let says = |what: &str, limit: usize| {
@@ -145,11 +145,11 @@ fn limits_are_the_programs() {
     says("other texts", MAX_TEXT);
     says("events of a batch", MAX_PUSHED);
     says("per retry or delete request", MAX_PAGE);
-    let prose = text.replace(',', "");
+    let prose = text.replace(',', "").replace('\n', " ");
     for limit in [
         format!("1 to {MAX_EVENT_ID} printable"),
         format!("last {MINUTES} minutes"),
-        format!("up to {MOST_BATCHES}\n"),
+        format!("up to {MOST_BATCHES} `batches`"),
         format!("up to {MOST_MEMBERS} events"),
     ] {
         assert!(prose.contains(&limit), "{limit}");

@@ -117,7 +117,7 @@ fn every_flag_is_documented_with_its_setting() {
     }
 }
 
-/// Values of which each setting takes some one, different from its default.
+/// Values of which each setting accepts at least one that differs from its default.
 const VALUES: [&str; 17] = [
     "127.0.0.2:9",
     "9",

@@ -198,7 +198,7 @@ async fn changes_under_load_lose_and_repeat_nothing() {
             let mut queue = newest.read().await.clone();
             let mut own = 0;
             while !done.load(Relaxed) {
-                // Some processes are restarted, others go on with the layout that they know.
+                // Some processes are restarted, others continue with the layout that they know.
                 match next(40) {
                     0 => queue = newest.read().await.clone(),
                     1 => queue = Arc::new(queue_on(&server, 1 + next(5) as u32)),

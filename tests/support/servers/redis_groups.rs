@@ -275,7 +275,7 @@ impl Sentinels {
         servers.chain(self.sentinels.iter().map(of_sentinel)).collect::<Vec<_>>().join("\n")
     }
 
-    /// Asks for a fail-over although the primary works. False if it is refused for now.
+    /// Asks for a failover although the primary works. False if it is refused for now.
     pub fn fail_over(&self) -> bool {
         try_ask(self.sentinels[0].port, &["SENTINEL", "FAILOVER", "main"]).is_some()
     }

@@ -82,8 +82,8 @@ impl Reader {
     }
 
     /// Reads the last `wanted` lines, once `reception` shows that no newer ones are missed. After a
-    /// lost connection, the reader's may have been lost, too, without a sign of it, so that a `fresh`
-    /// one is needed.
+    /// lost connection, that of the reader may have been lost unnoticed, too, so that a `fresh` one
+    /// is needed.
     fn start(
         self: &Arc<Self>,
         wanted: Wanted,

@@ -15,8 +15,8 @@ use super::relay::{Bus, Reception, Shared};
 use crate::redis::connection::{Incoming, RedisFailure, RedisServer, Subscriber};
 use bklit_net::backoff::Backoff;
 
-/// Interval of querying the number of subscribers while it matters: there is something to publish,
-/// or somebody subscribes. Also the interval of looking whether it does.
+/// Interval at which the number of subscribers is queried while it matters: while there is
+/// something to publish, or a subscriber. Also the interval at which this is checked.
 pub(super) const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// The same while this process subscribes, to detect a dead connection.
 const COUNT_WHILE_LISTENING: Duration = Duration::from_secs(10);
@@ -79,7 +79,7 @@ async fn listen_once<B: Bus>(
         if !failure.is_response() {
             return failure;
         }
-        // The user may have other channels only: then subscribers are noticed later.
+        // The user may be limited to other channels: then subscribers are noticed later.
         tracing::debug!(error = %failure, "cannot subscribe to {ANNOUNCEMENTS}");
     }
     let mut listening = false;
@@ -157,7 +157,7 @@ async fn follow<B: Bus>(
 ) -> Result<(), redis::RedisError> {
     if wanted && !*listening {
         connection.subscribe(B::CHANNELS).await?;
-        // A failure to send it is one of the commands below, or a permission that is missing.
+        // If this fails, so do the commands below, or a permission is missing.
         let bus = B::CHANNELS.first().copied().unwrap_or_default();
         let _ = connection.publish(ANNOUNCEMENTS, bus).await;
     } else if !wanted && *listening {

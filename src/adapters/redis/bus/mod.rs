@@ -12,7 +12,7 @@
 //! | `keeper.rs` | adds lines to it |
 //! | `live.rs` | the live bus: stored events for dashboards |
 //! | `relay.rs` | publishing, shared by both buses |
-//! | `listener.rs` | subscribing, and who else subscribes, shared by both buses |
+//! | `listener.rs` | subscribing, and counting other subscribers, shared by both buses |
 //! | `own_messages.rs` | recognises this process's own messages |
 //! | `rate_limit.rs` | limits the lines added to the stream without subscribers |
 

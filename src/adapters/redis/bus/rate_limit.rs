@@ -1,4 +1,4 @@
-//! Limits how many lines are added to the stream of the last lines while nobody subscribes.
+//! Limits how many lines are added to the stream of the last lines while there are no subscribers.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -254,7 +254,7 @@ async fn publish<B: Bus>(
             }
             notice = bus.notice(unreported);
         }
-        // Before publishing: whoever subscribes and then reads the history misses none.
+        // Before publishing: a consumer that subscribes and then reads the history misses none.
         if let Some(keeper) = &mut route.keeper {
             keeper.keep(&route.link, &group).await;
         }

@@ -21,9 +21,9 @@ use tokio::time::Instant;
 
 /// How long one node may take to answer before the next one is asked as well.
 const HEAD_START: Duration = Duration::from_millis(20);
-/// After so many nodes, all others are asked at once.
+/// After this many nodes, all others are queried at once.
 const MAX_HEAD_STARTS: u32 = 10;
-/// How long the list of nodes is used for questions to all of them.
+/// How long the list of nodes is used for queries to all of them.
 const NODES_KNOWN: Duration = Duration::from_secs(60);
 
 const SLOTS: u16 = 16_384;
@@ -35,7 +35,7 @@ pub(super) struct Cluster {
     seeds: Vec<ConnectionAddr>,
     is_tls: bool,
     known: Arc<Mutex<Known>>,
-    /// How often the nodes were asked; another one is the first each time.
+    /// How often the nodes were queried; each time, a different one is queried first.
     asked: Arc<AtomicUsize>,
 }
 
@@ -45,7 +45,7 @@ struct Known {
     ranges: Vec<Range>,
     /// All nodes, replicas included.
     nodes: Vec<ConnectionAddr>,
-    /// When the cluster was last asked, even without success.
+    /// When the cluster was last queried, even without success.
     asked: Option<Instant>,
 }
 
@@ -153,8 +153,8 @@ impl Cluster {
         Some(Redirect::Moved)
     }
 
-    /// Whether the primary that has a slot has replicas, one of which may be promoted. One of which
-    /// nothing is known is assumed to have some.
+    /// Whether the primary that has a slot has replicas, one of which may be promoted. A primary
+    /// about which nothing is known is assumed to have some.
     pub(super) fn has_replicas(&self, slot: u16) -> bool {
         self.known_owner(slot).is_none_or(|(_, has_replicas)| has_replicas)
     }
@@ -170,8 +170,8 @@ impl Cluster {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks all nodes, each with a short head start, until one answers. Not always the same one is
-    /// the first: it may be cut off from the others, and know only how it was.
+    /// Queries all nodes, each with a short head start, until one answers. The first one varies: a
+    /// node may be cut off from the others, and know only an earlier state.
     async fn refresh(&self, access: &Access) -> Result<(), RedisFailure> {
         let mut candidates = self.seeds.clone();
         {
@@ -253,7 +253,7 @@ impl Cluster {
         self.address(&host.unwrap_or_default(), port, from)
     }
 
-    /// A node that does not know its own name has the one under which it was asked.
+    /// A node that does not know its own name has the one under which it was queried.
     fn address(&self, host: &str, port: u16, from: &ConnectionAddr) -> Option<ConnectionAddr> {
         let host = match (host, from) {
             ("" | "?", ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. }) => host,

@@ -20,10 +20,10 @@ use bklit_net::backoff::Reach;
 /// Maximum pause after a failed connection attempt; calls in between fail immediately.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// With RESP2, a connection that was idle for longer is tried before it is used.
+/// With RESP2, a connection that was idle for longer is checked before it is used.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// How long it is taken for granted that a server has no replicas.
+/// How long a server is assumed to have no replicas.
 const REPLICAS_KNOWN: Duration = Duration::from_secs(5);
 
 /// How often a command follows a cluster's redirects.
@@ -42,7 +42,7 @@ struct State {
     ended: Arc<AtomicBool>,
     /// Number of the current connection.
     generation: u64,
-    /// When the connection was last asked for, if the protocol does not report its end.
+    /// When the connection was last requested, if the protocol does not report its end.
     used: Option<Instant>,
     reach: Reach,
 }

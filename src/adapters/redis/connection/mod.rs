@@ -99,7 +99,7 @@ pub enum RedisFailure {
         "Redis at {0} belongs to a cluster: write redis+cluster:// instead of redis:// in redis_url"
     )]
     IsCluster(String),
-    /// The server belongs to no cluster, but the URL says so.
+    /// The server does not belong to a cluster, but the URL says so.
     #[error(
         "Redis at {0} does not belong to a cluster: write redis:// instead of redis+cluster:// in \
          redis_url"
@@ -187,10 +187,11 @@ impl RedisServer {
         }
     }
 
-    /// Asks who knows the primary whether it is `node`, and whether a replica may be promoted.
+    /// Asks Sentinels or cluster nodes whether `node` is the primary, and whether a replica may be
+    /// promoted.
     ///
     /// # Errors
-    /// If it is another one, or nobody answers.
+    /// If it is another one, or none of them answers.
     async fn replicas_of(&self, node: &ConnectionAddr) -> Result<bool, RedisFailure> {
         self.forget();
         if self.node().await? != *node {
@@ -205,7 +206,7 @@ impl RedisServer {
         self.shared.access.speaks_resp2()
     }
 
-    /// Whether it fails over to a replica by itself.
+    /// Whether it fails over to a replica automatically.
     pub fn fails_over(&self) -> bool {
         !matches!(self.shared.servers, Directory::One(_))
     }
@@ -221,8 +222,8 @@ impl RedisServer {
         Self { shared: Arc::clone(&self.shared), place: Place::Node(node) }
     }
 
-    /// The node that is used now, by which keys can be grouped. Elsewhere than in a cluster there is
-    /// only one.
+    /// The node that is used now, by which keys can be grouped. Without a cluster there is only
+    /// one.
     pub(super) async fn node_name(&self) -> Result<String, RedisFailure> {
         if !self.is_cluster() {
             return Ok(String::new());
@@ -293,7 +294,7 @@ impl RedisServer {
         }
     }
 
-    /// The failure that an error means.
+    /// Converts an error to a failure.
     fn failure(&self, error: RedisError) -> RedisFailure {
         match error.code() {
             Some("MOVED" | "CROSSSLOT" | "ASK") if !self.is_cluster() => {

@@ -13,7 +13,8 @@ use redis::{
 
 use super::RedisFailure;
 
-/// A peer that answers nothing for about this long is gone: `FIRST_PROBE + PROBES * PROBE_INTERVAL`.
+/// A peer that does not answer for about this long is gone: `FIRST_PROBE + PROBES *
+/// PROBE_INTERVAL`.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 const FIRST_PROBE: Duration = Duration::from_secs(15);
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
@@ -137,7 +138,7 @@ impl Access {
     fn client(&self, address: &ConnectionAddr, protocol: ProtocolVersion) -> RedisResult<Client> {
         let mut login = self.login.clone().set_protocol(protocol);
         if protocol == ProtocolVersion::RESP2 {
-            // What lacks HELLO may also lack CLIENT SETINFO.
+            // Servers without HELLO may also lack CLIENT SETINFO.
             login = login.set_skip_set_lib_name();
         }
         let info = address.clone().into_connection_info()?;
@@ -181,8 +182,8 @@ fn reason(error: &RedisError) -> String {
     }
 }
 
-/// Whether a server answered that it does not know `HELLO`, or no RESP3; each engine has its own
-/// words for it.
+/// Whether a server answered that it does not know `HELLO`, or no RESP3; each engine words this
+/// differently.
 fn refuses_hello(error: &RedisError) -> bool {
     let text = error.to_string().to_ascii_lowercase();
     error.kind() == ErrorKind::RESP3NotSupported

@@ -27,7 +27,7 @@ const OTHERS_ANSWER: Duration = Duration::from_millis(200);
 /// What a Sentinel knows about a server.
 struct Answer {
     primary: ConnectionAddr,
-    /// The number of the last fail-over.
+    /// The number of the last failover.
     epoch: u64,
     has_replicas: bool,
 }
@@ -60,7 +60,7 @@ impl Sentinels {
         self.has_replicas.load(Relaxed)
     }
 
-    /// The primary, according to the Sentinel that knows of the latest fail-over. All are asked at the
+    /// The primary, according to the Sentinel that knows of the latest failover. All are asked at the
     /// same time: some may be on the machine that has just failed, or cut off from the others.
     pub(super) async fn primary(&self) -> Result<ConnectionAddr, RedisFailure> {
         let mut asking: FuturesUnordered<_> =
@@ -124,7 +124,7 @@ impl Sentinels {
     }
 }
 
-/// Fails if a server is not a primary: Sentinels learn late about one that was demoted.
+/// Fails if a server is not a primary: Sentinels learn late that a server was demoted.
 pub(super) async fn check_primary(
     address: &ConnectionAddr,
     connection: &mut MultiplexedConnection,

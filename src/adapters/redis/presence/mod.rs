@@ -25,10 +25,10 @@ const MAX_GROUP: usize = 1_000;
 /// Calls of a script in progress at once.
 const AT_ONCE: usize = 16;
 
-/// Projects that are swept in every sweep, whatever else is stored on the server.
+/// Projects included in every sweep, whatever else is stored on the server.
 const PROJECTS_KEPT: usize = 10_000;
 
-/// Keys that one step of a search for other programs' sessions looks at.
+/// Keys examined by one step of a search for other programs' sessions.
 const SCANNED_AT_ONCE: usize = 1_000;
 
 /// Steps of one sweep, so that a server with many other keys is searched over several sweeps.
@@ -37,7 +37,7 @@ const STEPS: usize = 100;
 /// The pause between the steps.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The shortest time until a set that nobody updates expires: what Bklit's services set.
+/// The shortest time until a set that is no longer updated expires, as set by Bklit's services.
 const SHORTEST_EXPIRY: Duration = Duration::from_secs(60 * 60);
 
 /// The longest time until a set expires, in seconds: far below what the server rejects.

@@ -31,9 +31,9 @@ const CHECK_NODES_EVERY: Duration = Duration::from_secs(30);
 const MIN_POLL: Duration = Duration::from_millis(20);
 const MAX_POLL: Duration = Duration::from_millis(250);
 const IDLE_POLL: Duration = Duration::from_secs(5);
-/// How long without items a long while is.
+/// How long without items counts as a long while.
 const IDLE_AFTER: Duration = Duration::from_secs(60);
-/// The pause before a node is tried again that failed while others work.
+/// The pause before a failed node is tried again while others work.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Notices items to claim.
@@ -77,7 +77,7 @@ struct Watch {
     written: Instant,
 }
 
-/// What there is to claim.
+/// What can be claimed.
 #[derive(Default)]
 struct Found {
     /// The shards that have something.
@@ -99,8 +99,8 @@ impl Arrivals {
         Self { server, keys, scripts, layouts, pushed, changed, nodes }
     }
 
-    /// Returns the shards that have something to claim, at once or when there may be some. None if
-    /// that cannot be found out. Cancel-safe.
+    /// Returns the shards that have something to claim, at once or when there may be some. Empty if
+    /// that cannot be determined. Cancel-safe.
     pub(super) async fn ready(&self) -> Vec<u32> {
         let mut nodes = self.nodes.lock().await;
         let began = Instant::now();
@@ -131,7 +131,7 @@ impl Arrivals {
         }
     }
 
-    /// What there is to claim. A change after that is reported. Fails if no node answers.
+    /// What can be claimed. A change after that is reported. Fails if no node answers.
     async fn look(&self, nodes: &mut Nodes) -> Result<Found, QueueError> {
         loop {
             let served = self.layouts.served();
@@ -155,7 +155,7 @@ impl Arrivals {
                 return Err(failure);
             }
             if nodes.all.iter().any(|node| node.is_outdated) {
-                // They are grouped again with the next look.
+                // They are grouped again at the next check.
                 nodes.served = 0;
                 return Ok(found);
             }
@@ -185,7 +185,7 @@ impl Arrivals {
         Ok(Nodes { served, all })
     }
 
-    /// What a node has to claim; nothing for a while after it has failed.
+    /// What can be claimed on a node; nothing for a while after it has failed.
     async fn look_at(&self, node: &mut Node, check_every: Duration) -> Result<Found, QueueError> {
         if node.failed.is_some_and(|failed| failed.elapsed() < RETRY_AFTER) {
             return Err(unavailable("it failed a moment ago"));

@@ -68,7 +68,7 @@ pub async fn check(
     Ok(findings)
 }
 
-/// What is found about a server itself.
+/// Findings about a server itself.
 async fn of_server(
     connection: &Connection<'_>,
     durability: Durability,
@@ -106,7 +106,7 @@ async fn of_server(
     Ok(findings)
 }
 
-/// What is wrong with a further node that has shards.
+/// Problems of a further node that has shards.
 async fn of_further_server(
     connection: &Connection<'_>,
     durability: Durability,
@@ -288,7 +288,7 @@ fn memory(info: &Info) -> Vec<Diagnostic> {
     findings
 }
 
-/// What a fail-over can lose.
+/// What a failover can lose.
 fn replicas(info: &Info, server: &RedisServer, durability: Durability) -> Option<Diagnostic> {
     let connected = number(info, "connected_slaves");
     if !server.fails_over() {
@@ -303,7 +303,7 @@ fn replicas(info: &Info, server: &RedisServer, durability: Durability) -> Option
             "connected replicas: {connected}; one has an event on disk before it is accepted"
         )),
         (_, Durability::Everysec) => Diagnostic::good(format!(
-            "connected replicas: {connected}; a fail-over can lose the last events, unless \
+            "connected replicas: {connected}; a failover can lose the last events, unless \
              durability is always"
         )),
     })

@@ -112,7 +112,7 @@ async fn probe(connection: &Connection<'_>) -> Result<DiskSync, RedisFailure> {
 }
 
 /// Waits until all writes of this connection are on the server's disk, and on that of a replica if
-/// one may be promoted: otherwise a fail-over could lose them.
+/// one may be promoted: otherwise a failover could lose them.
 ///
 /// With `appendfsync everysec` this takes up to a second. Some releases (Redis 7.4, Valkey 9.1)
 /// then respond too early, so that only `appendfsync always` is a guarantee.

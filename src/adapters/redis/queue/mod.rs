@@ -197,7 +197,7 @@ impl Queue for RedisQueue {
     async fn push(&self, item: NewItem) -> Result<Pushed, QueueError> {
         let layout = self.layouts.for_push().await?;
         let project = &item.event.project_id;
-        // Usually without the detour of a list.
+        // Usually a single item, for which no list is needed.
         if layout.is_single() || !item.client_id || layout.earlier(project).is_empty() {
             let shard = self.shard(layout.home(project));
             match shard.push(layout.record.epoch, &item).await? {

@@ -38,7 +38,7 @@ impl Added {
             Self::Queued => Ok(Pushed::Queued),
             Self::Duplicate => Ok(Pushed::Duplicate),
             Self::Moved(_) | Self::Unknown => {
-                Err(unavailable("the number of its shards changes all the time"))
+                Err(unavailable("the number of its shards keeps changing"))
             }
         }
     }

@@ -137,7 +137,7 @@ impl Pusher {
             first.join(&mut group);
             take_waiting(&mut pushes, &mut group);
             if group.len() < LARGE_GROUP {
-                // Tasks that are ready to push as well share this round trip rather than the next.
+                // Other tasks that are ready to push share this round trip rather than the next.
                 tokio::task::yield_now().await;
                 take_waiting(&mut pushes, &mut group);
             }

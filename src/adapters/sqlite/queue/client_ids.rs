@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::tables::{Tables, now_millis};
 use bklit_pipeline::queue::{CLIENT_ID_MEMORY, ClientId};
 
-/// The table of the third version. Programs before it use `client_event_id`, and may be running
-/// while this one opens the file, so that table stays.
+/// The table of the third version. Earlier programs use `client_event_id`, and may be running while
+/// this one opens the file, so that table stays.
 pub(super) const TABLES: &str = "
     CREATE TABLE client_id (
         key BLOB PRIMARY KEY,
@@ -74,14 +74,14 @@ impl Tables {
         self.connection.prepare_cached(sql)?.execute(row)?;
         self.state.client_ids = (self.state.client_ids + 1).saturating_sub(expired);
         if self.state.client_ids > self.bounds.client_ids {
-            // More than one, so that this happens seldom.
+            // More than one, so that this is rare.
             let most = (self.bounds.client_ids / 100).clamp(1, FORGET_AT_ONCE);
             self.forget_before(i64::MAX, most)?;
         }
         Ok(())
     }
 
-    /// Removes expired ids, now and then.
+    /// Removes expired ids from time to time.
     pub(super) fn forget_client_ids(&mut self) -> rusqlite::Result<()> {
         if self.forgotten_at.elapsed() < FORGET_EVERY {
             return Ok(());

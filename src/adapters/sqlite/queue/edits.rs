@@ -1,5 +1,5 @@
-//! Puts edited failed events back. Reading and checking many of them takes long, and everybody waits
-//! for the writer, so it is done outside its transactions, and some events at a time.
+//! Puts edited failed events back. Reading and checking many of them takes long, and all other
+//! callers wait for the writer, so it is done outside its transactions, and some events at a time.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ const MAX_EDITS: usize = 50;
 /// A transaction ends with the event that exceeds this size, in bytes.
 const MAX_EDIT_BYTES: usize = 1024 * 1024;
 
-/// An item that a failed one becomes.
+/// The replacement of a failed item.
 pub(super) struct CheckedEdit {
     /// The failed item.
     pub(super) id: i64,

@@ -21,7 +21,7 @@ pub(super) const DIALECT: Dialect = Dialect {
               JOIN pragma_table_info(t.name) AS c \
               WHERE t.type IN ('table', 'view') AND t.name NOT LIKE 'sqlite@_%' ESCAPE '@' \
               ORDER BY t.name, c.cid",
-    // Also with characters that a literal could not have.
+    // Also for characters that a literal cannot contain.
     text: |text| format!("CAST(x'{}' AS TEXT)", HEXLOWER.encode(text.as_bytes())),
     moment: |seconds| format!("'{}'", baseline::moment(seconds)),
     seconds: |column| format!("unixepoch({column})"),

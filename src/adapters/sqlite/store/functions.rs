@@ -1,6 +1,6 @@
 //! Replacements for functions of SQLite whose time grows with the product of the lengths of their
-//! arguments. SQLite does not look at the time within a call, so that one call of these could take
-//! hours. The replacements take time that grows with the sum.
+//! arguments. SQLite does not check the time limit within a call, so a single call could take
+//! hours. The time of the replacements grows with the sum.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -76,7 +76,7 @@ pub(super) async fn run(
 #[derive(Clone)]
 struct End {
     deadline: Instant,
-    /// Whether nobody waits for the result any more.
+    /// Whether the result is no longer awaited.
     dropped: Arc<AtomicBool>,
 }
 

@@ -1,4 +1,4 @@
-//! Tests with the clock, and a model check: tasks that call in every order that Shuttle finds.
+//! Tests with a paused clock, and a model check: tasks that call in every order that Shuttle finds.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -103,8 +103,8 @@ impl Begin for SingleFlight<(), u32> {
     }
 }
 
-/// Three tasks make two calls each. A result that somebody has received is old: a call that starts
-/// after that must get a newer one.
+/// Three tasks make two calls each. A result that a caller has received is outdated: a call that
+/// starts after that must get a newer one.
 fn make_calls<B: Begin>(begin: B) {
     block_on(async {
         let (begin, calls) = (Arc::new(begin), Arc::new(Calls::default()));

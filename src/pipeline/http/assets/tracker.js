@@ -96,7 +96,7 @@
       if (!response.ok && response.status !== 409)
         console.warn("bklit: event refused:", await response.text());
     } catch {
-      // Spread out, so that a server that is back is not called by all pages at once.
+      // With jitter, so that a server that is back is not called by all pages at once.
       timer ??= setTimeout(flush, delay * (0.5 + Math.random()));
       delay = Math.min(delay * 2, RETRY_MOST_MS);
     }

@@ -1,4 +1,4 @@
-//! Recognises bots by their user agents: a maintained list, and words that no browser of a person
+//! Recognises bots by their user agents: a maintained list, and words that no person's browser
 //! uses.
 
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use super::Rule;
 /// The list of known crawlers: categories and patterns.
 const LIST: &str = include_str!("lists/crawlers.txt");
 
-/// Words of bots that are not on the list. Cubot makes phones.
+/// Words of bots that are not on the list. Cubot is a brand of phones.
 const WORDS: [(Rule, &str); 2] = [
     (
         Rule::BrowserAutomation,

@@ -30,7 +30,7 @@ pub use referrers::referrer_type;
 pub use rule::{Action, Rule, Verdict};
 pub use settings::FilterSettings;
 
-/// Headers that say for what a browser requests something.
+/// Headers that state the purpose of a browser's request.
 pub static PURPOSE_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("sec-purpose"),
     HeaderName::from_static("purpose"),
@@ -43,13 +43,13 @@ fn entries(list: &'static str) -> impl Iterator<Item = (&'static str, &'static s
     list.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('\t'))
 }
 
-/// Decides about events.
+/// Decides which events to drop or mark.
 #[derive(Default)]
 pub struct Filters {
     settings: FilterSettings,
     privacy: PrivacySettings,
     spammers: Spammers,
-    /// What recent user agents are.
+    /// Classifications of recent user agents.
     bots: KnownTexts,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// The page's address; of other events, what the browser said about it.
+    /// The page's address; of other events, what the browser sent about it.
     fn page(&self) -> Option<Cow<'a, Url>> {
         let from_header = || Url::parse(&header(self.headers, REFERER)?).ok();
         self.page.map(Cow::Borrowed).or_else(|| from_header().map(Cow::Owned))

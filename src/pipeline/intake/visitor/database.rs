@@ -21,7 +21,7 @@ use bklit_wire::time::UtcMillis;
 use crate::telemetry::{Data, Telemetry};
 
 /// How often the file is checked for changes. A changed file is read once two checks have seen it
-/// unchanged: it may still be being written.
+/// unchanged: it may still be in the process of being written.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// The largest file that is read: all of it is kept in memory, twice while it is replaced.
 const MAX_BYTES: u64 = 2 << 30;
@@ -147,14 +147,14 @@ impl LocationDatabase {
     pub(super) fn lookup(&self, ip: IpAddr) -> Location {
         let reader = self.reader.read().unwrap_or_else(PoisonError::into_inner).clone();
         let found = reader.as_deref().and_then(|reader| {
-            // A damaged record is like none.
+            // A damaged record counts as none.
             record::read(&reader.lookup(ip).ok()?).ok()
         });
         found.unwrap_or_default()
     }
 
-    /// Follows the file until `stop`, continuing after the check that `seen` is from, and reports in
-    /// the program's log and in the debug log while it cannot be used.
+    /// Watches the file until `stop`, continuing after the check that `seen` is from, and reports
+    /// in the program's log and in the debug log while it cannot be used.
     pub async fn watch(
         self: Arc<Self>,
         mut seen: Seen,
@@ -220,7 +220,7 @@ pub fn examine(path: &Path) -> Result<Edition, DatabaseError> {
 
 fn open(path: &Path) -> Result<(Reader<Vec<u8>>, Edition), DatabaseError> {
     let metadata = fs::metadata(path)?;
-    // Reading a pipe would wait for ever.
+    // Reading a pipe would wait forever.
     if !metadata.is_file() {
         return Err(DatabaseError::NotAFile);
     }

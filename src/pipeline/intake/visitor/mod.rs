@@ -1,5 +1,4 @@
-//! Who sent a request: address, location and device of the visitor. Nothing outside this process is
-//! asked.
+//! Who sent a request: address, location and device of the visitor. No other service is contacted.
 //!
 //! A visitor's whole address stays in memory. [`IpPrivacy::text`] decides what of it is written
 //! anywhere.
@@ -64,7 +63,7 @@ impl Visitor {
     }
 }
 
-/// Finds out who sends requests.
+/// Identifies who sends requests.
 #[derive(Default)]
 pub struct Visitors {
     proxies: Proxies,
@@ -76,7 +75,7 @@ pub struct Visitors {
 }
 
 impl Visitors {
-    /// Believes the location in `location_headers` of requests through `proxies`, and looks up the
+    /// Trusts the location in `location_headers` of requests through `proxies`, and looks up the
     /// others in `database`.
     pub fn new(
         proxies: Proxies,

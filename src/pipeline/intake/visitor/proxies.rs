@@ -1,8 +1,8 @@
 //! Which address a request came from, when it passed through proxies.
 //!
-//! A proxy adds the address it received the request from to a header. Anybody can send these headers,
-//! so they count only from trusted proxies, and only the one header that these proxies set: a visitor
-//! could send the others through them.
+//! A proxy adds the address it received the request from to a header. Anyone can send these
+//! headers, so they count only from trusted proxies, and only the one header that these proxies
+//! set: a visitor could send the others through them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use super::address;
 use super::forwarded;
 use super::networks::{Networks, is_internal};
 
-/// The most hops of a list that are looked at, from the last one.
+/// The most hops of a list that are checked, from the last one.
 const MAX_HOPS: usize = 32;
 
 /// A header in which proxies pass on the address of their client.
@@ -172,7 +172,7 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// Believes `header` when it comes from a `trusted` address.
+    /// Trusts `header` when it comes from a `trusted` address.
     pub fn new(trusted: Networks, header: ClientIpHeader) -> Self {
         Self { trusted, header, reported: Default::default() }
     }
@@ -202,8 +202,8 @@ impl Proxies {
         Client { ip: named.unwrap_or(peer), via_proxy: true }
     }
 
-    /// A proxy on an internal network that nobody has configured: all its visitors seem to be one.
-    /// Headers from the internet are not reported, because anybody can send them.
+    /// A proxy on an internal network that is not configured: all its visitors seem to be one.
+    /// Headers from the internet are not reported, because anyone can send them.
     fn report_untrusted(&self, peer: IpAddr, headers: &HeaderMap) {
         if !is_internal(peer) || self.reported[0].load(Relaxed) {
             return;

@@ -17,7 +17,7 @@ const COUNTRY_CODE: Places = &[
     &["geo", "country_code"],
     // IPinfo's older files.
     &["country"],
-    // Where an address is registered, if it is not known where it is used.
+    // Where an address is registered, if the place of its use is unknown.
     &["registered_country", "iso_code"],
 ];
 const COUNTRY: Places =

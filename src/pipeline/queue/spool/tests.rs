@@ -405,7 +405,7 @@ fn while_the_queue_is_unavailable_the_spool_says_whether_events_are_accepted() {
 }
 
 #[test]
-fn the_end_of_the_queue_or_of_its_spool_is_reported() {
+fn a_background_task_that_ends_is_reported() {
     let (_runtime, handle) = idle_runtime();
     let test = move || {
         for (queue, spool) in [(true, false), (false, true)] {
@@ -419,7 +419,7 @@ fn the_end_of_the_queue_or_of_its_spool_is_reported() {
 }
 
 #[test]
-fn what_is_not_an_event_is_rejected_and_holds_up_nothing() {
+fn invalid_events_are_rejected_without_blocking_others() {
     let (_runtime, handle) = idle_runtime();
     let test = move || {
         let (queue, spool) = (Arc::new(Fake::default()), Arc::new(Fake::default()));

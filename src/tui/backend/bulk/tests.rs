@@ -86,14 +86,14 @@ fn done(changed: u64, invalid: usize) -> Edited {
 }
 
 /// The last report about four failed events on two pages.
-async fn carried_out(deed: Deed, answers: Vec<Result<Edited, ChangeError>>) -> BulkReport {
+async fn run(operation: Operation, answers: Vec<Result<Edited, ChangeError>>) -> BulkReport {
     let failed = (0..4).map(failed).collect();
     let backend = Arc::new(Fake { failed, answers: Mutex::new(answers) });
     let dir = tempfile::tempdir().unwrap();
     let mut task = BulkTask::new(Some(backend), dir.path().to_owned());
     let which = Which::With(String::new());
     let known = Known { count: 4, is_exact: true };
-    task.begin(Plan { deed, which, known, total: 4, until: Some(UtcMillis::MIN) });
+    task.begin(Plan { operation, which, known, total: 4, until: Some(UtcMillis::MIN) });
     loop {
         let report = task.next().await;
         if report.end.is_some() {
@@ -106,11 +106,11 @@ async fn carried_out(deed: Deed, answers: Vec<Result<Edited, ChangeError>>) -> B
 async fn what_was_done_before_an_error_is_counted() {
     let partly = |done| Err(ChangeError { done, error: "shard 1: reset".to_owned() });
     let end = Some(End::Failed("shard 1: reset".to_owned()));
-    let report = carried_out(Deed::Retry, vec![Ok(done(2, 0)), partly(done(1, 0))]).await;
+    let report = run(Operation::Retry, vec![Ok(done(2, 0)), partly(done(1, 0))]).await;
     let progress = Progress { seen: 4, chosen: 4, done: 3, invalid: 0 };
     assert_eq!(report, BulkReport { progress, end: end.clone() });
-    let rule = Deed::Edit("set x = 1".parse().unwrap());
-    let report = carried_out(rule, vec![Ok(done(1, 1)), partly(done(1, 1))]).await;
+    let rule = Operation::Edit("set x = 1".parse().unwrap());
+    let report = run(rule, vec![Ok(done(1, 1)), partly(done(1, 1))]).await;
     let progress = Progress { seen: 4, chosen: 4, done: 2, invalid: 2 };
     assert_eq!(report, BulkReport { progress, end });
 }

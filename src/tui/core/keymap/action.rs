@@ -147,17 +147,17 @@ pub enum Action {
     SortGroups,
     /// Retry the selected failed event.
     RetryOne,
-    /// Retry the marked failed events, or all that the filter lets through.
+    /// Retry the marked failed events, or all that match the filter.
     RetryAll,
     /// Delete the selected failed event.
     DeleteOne,
-    /// Delete the marked failed events, or all that the filter lets through.
+    /// Delete the marked failed events, or all that match the filter.
     DeleteAll,
-    /// Write the marked failed events, or all that the filter lets through, to a file.
+    /// Write the marked failed events, or all that match the filter, to a file.
     Export,
     /// Edit the failed event, then retry it.
     EditOne,
-    /// Edit the marked failed events, or all that the filter lets through, by a rule.
+    /// Edit the marked failed events, or all that match the filter, by a rule.
     EditMany,
     /// Retry what was edited.
     ConfirmEdit,

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_ones_own_takes_the_place_of_the_tables() {
+    fn a_custom_key_replaces_the_default() {
         let own = read(&[("pause", &["A", "ctrl-p"]), ("help", &["h"])]).unwrap();
         assert_eq!(press(&own, Context::Log, 'A'), Some(Action::Pause));
         assert_eq!(press(&own, Context::Log, ' '), None);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn text_fields_and_what_is_bound_everywhere_stay() {
+    fn keys_of_text_fields_and_global_keys_cannot_be_changed() {
         let own = read(&[("up", &["x"]), ("full-pane", &["X"]), ("quit", &["Q"])]).unwrap();
         for context in TEXT {
             assert_eq!(press(&own, context, 'x'), None, "{context:?}");
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_name_the_setting_and_what_is_allowed() {
+    fn errors_name_the_setting_and_what_is_allowed() {
         for (settings, part) in [
             (&[("pose", &["p"][..])][..], "pose: is not an action; the actions are acknowledge, "),
             (&[("back", &["p"])], "back: is not an action"),

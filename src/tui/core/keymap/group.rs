@@ -76,7 +76,7 @@ impl Group {
             Self::Panes => "Panes",
             Self::Views => "Problems, queue, live, verify, history, processes, who, SQL",
             Self::Console => "Console",
-            Self::Replay => "In a replay, beside pause",
+            Self::Replay => "In a replay, besides pause",
             Self::InTimeline => "In the timeline",
             Self::InView => "In a view",
             Self::InQueue => "In the queue's view",

@@ -38,7 +38,7 @@ fn a_text_field_keeps_every_character() {
 }
 
 #[test]
-fn shift_is_no_obstacle_but_alt_is() {
+fn shift_is_ignored_but_alt_is_not() {
     let event = |modifiers| KeyEvent::new(KeyCode::Char('G'), modifiers);
     let found = Some((Action::Follow, 1));
     assert_eq!(Bindings::default().find(Context::Log, &event(KeyModifiers::SHIFT)), found);

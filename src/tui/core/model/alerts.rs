@@ -18,14 +18,14 @@ pub struct Banner {
     pub alert: Alert,
     /// How often it was raised; for lines, how many matched.
     pub count: u64,
-    /// What has become of it.
+    /// Its state.
     pub state: BannerState,
     reported: i64,
     /// For lines, their query.
     query: Option<String>,
 }
 
-/// What has become of an alert.
+/// The state of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BannerState {
     /// Its condition holds.

@@ -1,6 +1,6 @@
 //! A change of many failed events in progress.
 
-use crate::bulk::{Deed, End, Plan, Progress, Which, contains};
+use crate::bulk::{End, Operation, Plan, Progress, Which, contains};
 use crate::format;
 use crate::model::Model;
 use crate::model::grouping::masked_reason;
@@ -43,7 +43,7 @@ impl Chooser {
 pub struct Bulk {
     /// The plan.
     pub plan: Plan,
-    /// How far it is.
+    /// The progress.
     pub progress: Progress,
     /// When it began, by the wall clock.
     pub since: UtcMillis,
@@ -59,7 +59,7 @@ impl Bulk {
         Self { plan, progress: Progress::default(), since, is_stopping: false, result: None }
     }
 
-    /// Events changed, or while none is chosen looked at, and the number to compare with.
+    /// The number of events changed, or checked while none has been chosen, and the total.
     pub fn done_of(&self) -> (u64, u64) {
         let Progress { seen, done, .. } = self.progress;
         (if self.plan.known.is_exact { done } else { seen }, self.plan.goal())
@@ -75,15 +75,16 @@ impl Bulk {
         }
     }
 
-    /// The result when all events were looked at: what was done, and with how many it was not.
+    /// The result when all events were checked: what was done, and for how many it was not.
     fn complete(&self, path: Option<&str>) -> String {
-        let (deed, Progress { chosen, done, invalid, .. }) = (&self.plan.deed, self.progress);
-        let gone = besides(chosen.saturating_sub(done + invalid), "no longer in the failed queue");
-        let missing = besides(self.plan.known.count.saturating_sub(chosen), "more were not found");
-        let (events, done) = (format::plural(done, "event"), deed.done());
-        match (deed, path) {
-            (Deed::Export(_), Some(path)) => format!("{events} {done} to {path}{missing}"),
-            (Deed::Edit(_), None) if chosen == 0 => {
+        let (operation, Progress { chosen, done, invalid, .. }) =
+            (&self.plan.operation, self.progress);
+        let gone = clause(chosen.saturating_sub(done + invalid), "no longer in the failed queue");
+        let missing = clause(self.plan.known.count.saturating_sub(chosen), "more were not found");
+        let (events, done) = (format::plural(done, "event"), operation.done());
+        match (operation, path) {
+            (Operation::Export(_), Some(path)) => format!("{events} {done} to {path}{missing}"),
+            (Operation::Edit(_), None) if chosen == 0 => {
                 "nothing changed: the rule changes none of those still in the failed queue"
                     .to_owned()
             }
@@ -91,7 +92,7 @@ impl Bulk {
                 "nothing changed: they are no longer in the failed queue".to_owned()
             }
             _ => {
-                let invalid = besides(invalid, INVALID);
+                let invalid = clause(invalid, INVALID);
                 let originals = path.map(|path| format!("; the originals are in {path}"));
                 let originals = originals.unwrap_or_default();
                 format!("{events} {done}{invalid}{gone}{missing}{originals}")
@@ -99,28 +100,29 @@ impl Bulk {
         }
     }
 
-    /// The result in words.
+    /// The result as text.
     pub fn outcome(&self, end: &End) -> String {
-        let (deed, Progress { seen, done, invalid, .. }) = (&self.plan.deed, self.progress);
-        let invalid = besides(invalid, INVALID);
+        let (operation, Progress { seen, done, invalid, .. }) =
+            (&self.plan.operation, self.progress);
+        let invalid = clause(invalid, INVALID);
         let looked = match self.plan.known.is_exact {
             true => String::new(),
             false => {
                 let (seen, total) = (format::count(seen), format::count(self.plan.total));
-                format!(" ({seen} of {total} failed events looked through)")
+                format!(" ({seen} of {total} failed events checked)")
             }
         };
-        match (end, deed) {
+        match (end, operation) {
             (End::Done(path), _) => self.complete(path.as_deref()),
-            (End::Previewed(_), _) | (End::Stopped, Deed::Preview(_)) => "stopped".to_owned(),
-            (End::Stopped, Deed::Export(_)) => "stopped; nothing was written".to_owned(),
+            (End::Previewed(_), _) | (End::Stopped, Operation::Preview(_)) => "stopped".to_owned(),
+            (End::Stopped, Operation::Export(_)) => "stopped; nothing was written".to_owned(),
             (End::Stopped, _) => {
-                format!("{} {}{invalid}, stopped{looked}", self.amount(), deed.done())
+                format!("{} {}{invalid}, stopped{looked}", self.amount(), operation.done())
             }
-            (End::Failed(why), Deed::Export(_)) => format!("not exported: {why}"),
-            (End::Failed(why), _) if done == 0 => format!("cannot {}: {why}", deed.verb()),
+            (End::Failed(why), Operation::Export(_)) => format!("not exported: {why}"),
+            (End::Failed(why), _) if done == 0 => format!("cannot {}: {why}", operation.verb()),
             (End::Failed(why), _) => {
-                format!("{} {}{invalid}, then: {why}{looked}", self.amount(), deed.done())
+                format!("{} {}{invalid}, then: {why}{looked}", self.amount(), operation.done())
             }
         }
     }
@@ -128,8 +130,8 @@ impl Bulk {
 
 const INVALID: &str = "not valid and left as they were";
 
-/// How many events something else happened to, if there are any.
-fn besides(events: u64, what: &str) -> String {
+/// The number of events with another outcome, if there are any.
+fn clause(events: u64, what: &str) -> String {
     match events {
         0 => String::new(),
         events => format!("; {} {what}", format::count(events)),
@@ -137,7 +139,7 @@ fn besides(events: u64, what: &str) -> String {
 }
 
 impl Model {
-    /// The change of many failed events, while it runs and until its result was seen.
+    /// The change of many failed events, while it runs and until its result has been seen.
     pub fn bulk(&self) -> Option<&Bulk> {
         self.bulk.as_ref()
     }
@@ -157,7 +159,7 @@ mod tests {
 
     fn plan(which: Which, until: i64) -> Plan {
         Plan {
-            deed: Deed::Retry,
+            operation: Operation::Retry,
             which,
             known: Known { count: 3, is_exact: true },
             total: 9,
@@ -190,34 +192,35 @@ mod tests {
 
     #[test]
     fn the_result_says_what_was_done() {
-        let bulk = |deed: Deed, known: Known, (seen, chosen, done): (u64, u64, u64)| Bulk {
-            progress: Progress { seen, chosen, done, invalid: 0 },
-            ..Bulk::new(
-                Plan { deed, known, total: 100_000, ..plan(Which::With("".into()), 0) },
-                UtcMillis::MIN,
-            )
-        };
+        let bulk =
+            |operation: Operation, known: Known, (seen, chosen, done): (u64, u64, u64)| Bulk {
+                progress: Progress { seen, chosen, done, invalid: 0 },
+                ..Bulk::new(
+                    Plan { operation, known, total: 100_000, ..plan(Which::With("".into()), 0) },
+                    UtcMillis::MIN,
+                )
+            };
         let exact = Known { count: 100_000, is_exact: true };
         let some = Known { count: 5_000, is_exact: false };
-        let half = || bulk(Deed::Retry, exact, (41_500, 41_500, 41_200));
+        let half = || bulk(Operation::Retry, exact, (41_500, 41_500, 41_200));
         let says = "41,200 of 100,000 events put back into the queue, stopped";
         assert_eq!(half().outcome(&End::Stopped), says);
         let says = "41,200 of 100,000 events put back into the queue, then: no answer";
         assert_eq!(half().outcome(&End::Failed("no answer".into())), says);
-        let group = bulk(Deed::Delete, some, (62_000, 7, 7));
-        let says = "7 events deleted, stopped (62,000 of 100,000 failed events looked through)";
+        let group = bulk(Operation::Delete, some, (62_000, 7, 7));
+        let says = "7 events deleted, stopped (62,000 of 100,000 failed events checked)";
         assert_eq!(group.outcome(&End::Stopped), says);
-        let all = bulk(Deed::Delete, some, (100_000, 9, 7));
+        let all = bulk(Operation::Delete, some, (100_000, 9, 7));
         let says = "7 events deleted; 2 no longer in the failed queue; 4,991 more were not found";
         assert_eq!(all.outcome(&End::Done(None)), says);
-        let none = bulk(Deed::Retry, exact, (0, 0, 0));
+        let none = bulk(Operation::Retry, exact, (0, 0, 0));
         assert_eq!(none.outcome(&End::Failed("refused".into())), "cannot retry: refused");
         assert!(none.outcome(&End::Done(None)).contains("nothing changed"));
         let one = Known { count: 1, is_exact: true };
-        let file = bulk(Deed::Export("x".into()), one, (1, 1, 1));
+        let file = bulk(Operation::Export("x".into()), one, (1, 1, 1));
         assert_eq!(file.outcome(&End::Done(Some("/x".into()))), "1 event written to /x");
         assert_eq!(file.outcome(&End::Stopped), "stopped; nothing was written");
-        let file = bulk(Deed::Export("x".into()), some, (9, 4_000, 4_000));
+        let file = bulk(Operation::Export("x".into()), some, (9, 4_000, 4_000));
         let says = "4,000 events written to /x; 1,000 more were not found";
         assert_eq!(file.outcome(&End::Done(Some("/x".into()))), says);
     }
@@ -228,7 +231,7 @@ mod tests {
             progress: Progress { seen: 90, chosen, done, invalid },
             ..Bulk::new(
                 Plan {
-                    deed: Deed::Edit("remove x".parse().unwrap()),
+                    operation: Operation::Edit("remove x".parse().unwrap()),
                     known: Known { count: 60, is_exact: true },
                     ..plan(Which::With("".into()), 0)
                 },

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_can_be_reached_and_the_selected_one_is_in_sight() {
+    fn every_row_can_be_reached_and_the_selected_one_is_visible() {
         for (count, height) in [(0, 0), (0, 5), (1, 0), (3, 5), (100, 1), (100, 7)] {
             let mut cursor = Cursor::default();
             let mut seen = Vec::new();
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn up_and_down_go_on_in_the_next_list_that_has_something() {
+    fn up_and_down_continue_in_the_next_list_with_rows() {
         assert_eq!(across(Action::Down, 0, 2, &[3, 0, 4]), Some((2, 0)));
         assert_eq!(across(Action::Up, 2, 0, &[3, 0, 4]), Some((0, 2)));
         assert_eq!(across(Action::Down, 0, 1, &[3, 0, 4]), None);

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spreadsheet_finds_no_formula() {
+    fn csv_cells_are_never_formulas() {
         let cell = |text: &str| {
             let mut out = String::new();
             push_cell(&mut out, text);
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_ring_forgot_is_counted() {
+    fn evicted_lines_are_counted() {
         let ring = ring(50, 20);
         let mut export = Export::new(Filter::default(), Format::Jsonl, 10, 50);
         assert_eq!(whole(&mut export, &ring).lines().count(), 20);

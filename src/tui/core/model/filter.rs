@@ -252,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stages_toggle_and_come_back() {
+    fn stages_are_hidden_and_shown_again() {
         let mut set = StageSet::only(Stage::Queue);
         assert!(set.contains(Some(Stage::Queue)) && !set.contains(None));
         for stage in Stage::ALL.into_iter().filter(|&stage| stage != Stage::Queue) {

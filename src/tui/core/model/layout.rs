@@ -64,7 +64,7 @@ pub struct Layout {
     pub figures: Rect,
     /// How many figures are shown.
     pub amount: Amount,
-    /// The way of events through the stages, within the frame.
+    /// The path of events through the stages, within the frame.
     pub flow: Rect,
     /// A row for each stage, if all figures are shown. The row above it has the labels.
     pub table: Option<Rect>,
@@ -76,7 +76,7 @@ pub struct Layout {
     pub log: Rect,
     /// The lower border of the log: what it shows, or the text field.
     pub status: Rect,
-    /// The timeline above the log, if it is wanted and there is space.
+    /// The timeline above the log, if it is enabled and there is space.
     pub timeline: Option<Strip>,
     /// A line in full next to the log, with its upper border.
     pub detail: Option<Rect>,
@@ -88,7 +88,7 @@ pub struct Layout {
     pub hints: Rect,
 }
 
-/// What a screen is to show, besides what it always does.
+/// What a screen shows in addition to its fixed parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// How many figures.
@@ -117,8 +117,8 @@ impl Wanted {
 }
 
 impl Layout {
-    /// The parts of a screen, with as much as possible of what is wanted; `None` if it is too
-    /// small.
+    /// The parts of a screen, including as many of the requested ones as possible; `None` if it is
+    /// too small.
     pub fn of(area: Rect, wanted: Wanted) -> Option<Self> {
         if area.width < MIN_WIDTH || area.height < MIN_HEIGHT {
             return None;
@@ -153,7 +153,7 @@ impl Layout {
         let (status, bulk) = (rows(1), rows(bulk_rows));
         let (alerts, hints) = (rows(alert_rows), rows(hint_rows));
         let figures = Rect { height: rule.y - border.y, ..border };
-        let table_and_queue = table.map(|table| beside(table, area.width));
+        let table_and_queue = table.map(|table| side_by_side(table, area.width));
         let mut layout = Self {
             header,
             figures,
@@ -240,7 +240,7 @@ fn within(area: Rect) -> Rect {
 }
 
 /// The table, and the queue's block next to it if the screen is wide enough.
-fn beside(table: Rect, width: u16) -> (Rect, Option<Rect>) {
+fn side_by_side(table: Rect, width: u16) -> (Rect, Option<Rect>) {
     if width < QUEUE_MIN_WIDTH {
         return (table, None);
     }
@@ -261,7 +261,7 @@ impl Model {
         Layout::of(Rect::new(0, 0, self.size.0, self.size.1), self.wanted())
     }
 
-    /// What the screen is to show, besides what it always does.
+    /// What the screen shows in addition to its fixed parts.
     pub fn wanted(&self) -> Wanted {
         Wanted {
             amount: self.amount,
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn too_small_is_too_small() {
+    fn below_the_minimum_size_there_is_no_layout() {
         let wanted = wanted(Amount::All, 0);
         for (width, height) in [(0, 0), (1, 1), (59, 80), (250, 14)] {
             assert_eq!(Layout::of(Rect::new(0, 0, width, height), wanted), None);

@@ -16,7 +16,7 @@ pub enum Link {
 impl Model {
     /// Whether nothing is known about the present: the connection is lost, and this process does
     /// not report figures itself.
-    pub fn is_blind(&self) -> bool {
+    pub fn has_no_current_data(&self) -> bool {
         self.link != Link::Up && !(self.hears_itself && self.figures.silence().is_none())
     }
 }

@@ -222,11 +222,11 @@ pub struct Model {
     pub(super) mouse: bool,
     /// What was typed before.
     pub(super) histories: Histories,
-    /// What was saved of its looks; `None` if that is not saved.
+    /// The last saved layout; `None` if layouts are not saved.
     pub(super) saved: Option<Remembered>,
     /// The name of the theme.
     pub(super) theme_name: String,
-    /// Until when another press of the key quits without a question, by the wall clock.
+    /// Until when another press of the key quits without asking, by the wall clock.
     pub(super) may_quit: Option<i64>,
     /// When events were last accepted.
     pub(super) accepted_at: Option<UtcMillis>,

@@ -23,7 +23,7 @@ impl Model {
         self.notice.as_ref().map(|notice| notice.text.as_str())
     }
 
-    /// What is shown in place of the keys: a mistake in what is typed, or else a notice.
+    /// What is shown in place of the keys: an error in what is typed, or else a notice.
     pub fn message(&self) -> Option<Cow<'_, str>> {
         let notice = || self.notice().map(text::safe);
         let (problem, other) = match self.focus() {

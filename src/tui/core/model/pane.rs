@@ -66,7 +66,7 @@ pub enum Jump {
     Nowhere,
 }
 
-/// A look at other lines, after which the pane returns to its filter.
+/// A visit to other lines, after which the pane returns to its filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visit {
     /// All lines around one.

@@ -1,7 +1,7 @@
 //! All known events of one visitor's session, in order, also those that were refused.
 //!
 //! The ring is searched in slices, newest first, as for a trace; new lines are added as they come.
-//! Events of before, and failed ones, are requested from the pipeline.
+//! Earlier events, and failed ones, are requested from the pipeline.
 
 use std::collections::HashMap;
 
@@ -150,12 +150,12 @@ impl Session {
         self.is_cut
     }
 
-    /// What the pipeline did not search, and why; and whether it was asked.
+    /// What the pipeline did not search, and why; and whether it was queried.
     pub fn polled(&self) -> &Polled<Vec<String>> {
         &self.polled
     }
 
-    /// How many events have had a fate.
+    /// How many events have this fate.
     pub fn count(&self, fate: Fate) -> usize {
         self.rows.iter().filter(|row| row.fate == fate).count()
     }
@@ -205,7 +205,7 @@ impl Session {
             while let Some(next) = scanner.skip(&run, place)
                 && let Some((start, line)) = run.get(next)
             {
-                if scanner.matches(run.text(), start, line) && self.is_its(line) {
+                if scanner.matches(run.text(), start, line) && self.belongs(line) {
                     found.push((run.number(next), line));
                 }
                 place = next + 1;
@@ -220,7 +220,7 @@ impl Session {
         true
     }
 
-    fn is_its(&self, line: LineRef<'_>) -> bool {
+    fn belongs(&self, line: LineRef<'_>) -> bool {
         let is_project = |wanted: &str| line.project_id() == Some(wanted);
         self.project.as_deref().is_none_or(is_project)
             && detail_text(line, SESSION).is_some_and(|session| session == self.id)
@@ -234,7 +234,7 @@ impl Session {
         let gaps = answer.map(|found| {
             for log in &found.lines {
                 let line = OwnedLine::of(log);
-                if self.is_its(line.as_ref()) && !self.has_line(line.as_ref()) {
+                if self.belongs(line.as_ref()) && !self.has_line(line.as_ref()) {
                     let number = self.next_number();
                     self.add_line(number, line.as_ref());
                 }
@@ -268,7 +268,7 @@ impl Session {
         self.add(SessionRow::of_event(number, event));
     }
 
-    /// Adds a row, or what it knows to the one of its event.
+    /// Adds a row, or merges it into the row of its event.
     fn add(&mut self, new: SessionRow) {
         let place = new.event_id.as_ref().and_then(|id| self.places.get(id));
         if let Some(row) = place.and_then(|&place| self.rows.get_mut(place)) {

@@ -14,7 +14,8 @@ pub type Levels = [u64; Level::ALL.len()];
 
 /// The spans to choose from, in seconds; the longest one is all that the log holds.
 const SPANS: [i64; 6] = [60, 300, 900, 3_600, 6 * 3_600, 86_400];
-/// The spans of a bar to choose from, in seconds: so many that the bars fill most of the columns.
+/// The spans of a bar to choose from, in seconds: enough of them that the bars fill most of the
+/// columns.
 const STEPS: [i64; 29] = [
     1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 60, 90, 120, 180, 240, 300, 600, 900, 1_200, 1_800,
     3_600, 7_200, 10_800, 14_400, 21_600, 43_200, 86_400,
@@ -34,7 +35,7 @@ pub struct Timeline {
     /// The selected second.
     selected: Option<i64>,
     bars: Bars,
-    /// What the bars were made of: the pane, and the version of its counts.
+    /// The source of the bars: the pane, and the version of its counts.
     made_of: Option<(usize, u64)>,
 }
 
@@ -75,7 +76,7 @@ impl Bars {
             step
         });
         let count = bars(step).clamp(1, columns);
-        // As many more as fill the columns.
+        // Enough further ones to fill the columns.
         let count = columns / (columns / count);
         let from = (end.div_euclid(step) - count + 1) * step;
         let counts = vec![Levels::default(); usize::try_from(count).unwrap_or(1)];
@@ -137,7 +138,7 @@ impl Timeline {
         &self.bars
     }
 
-    /// Whether it is wanted; there may be no space for it.
+    /// Whether it is enabled; there may be no space for it.
     pub fn is_shown(&self) -> bool {
         self.is_shown
     }

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_name_what_is_known() {
+    fn errors_name_what_is_known() {
         let message = |settings: &[_]| read(settings).unwrap_err().message;
         assert!(message(&[("base", "pink")]).contains("unknown theme pink (dark, light, mono)"));
         assert!(message(&[("acent", "1")]).contains("(base, accent, frame"));

@@ -2,7 +2,7 @@ use super::*;
 use crate::appearance::{Ascii, Colors};
 
 #[test]
-fn no_colour_has_no_colour_but_emphasis() {
+fn no_color_uses_emphasis_only() {
     let mono = Theme::of(Scheme::Mono, Palette::TrueColour);
     for theme in [Theme::new(Palette::NoColour), mono] {
         let styles = [theme.error(), theme.warning(), theme.badge(), theme.selected()];
@@ -16,7 +16,7 @@ fn no_colour_has_no_colour_but_emphasis() {
 
 /// Whatever can be in or next to a row differs by emphasis alone.
 #[test]
-fn without_colours_everything_still_tells_apart() {
+fn without_colours_everything_stays_distinguishable() {
     let theme = Theme::new(Palette::NoColour);
     let looks = |style: Style| (style.add_modifier - style.sub_modifier, style.fg, style.bg);
     let stages = Stage::ALL.map(|stage| theme.stage(stage));
@@ -146,7 +146,7 @@ fn contrast_is_that_of_the_standard() {
 }
 
 #[test]
-fn all_text_can_be_read() {
+fn all_text_is_legible() {
     let on = [
         (Scheme::Dark, vec![(0, 0, 0), (0x1e, 0x1e, 0x1e)]),
         (Scheme::Light, vec![(255, 255, 255)]),
@@ -186,7 +186,7 @@ fn of<'a>(set: &'a [(&str, &str)]) -> impl Fn(&str) -> Option<String> + 'a {
 }
 
 #[test]
-fn the_environment_tells_how_many_colours_there_are() {
+fn the_environment_determines_the_number_of_colours() {
     let find = |set: &[(&str, &str)]| Palette::find(false, Colors::Auto, of(set));
     assert_eq!(find(&[("TERM", "xterm")]), Palette::Ansi16);
     assert_eq!(find(&[("TERM", "screen-256color")]), Palette::Ansi256);
@@ -203,7 +203,7 @@ fn the_environment_tells_how_many_colours_there_are() {
 }
 
 #[test]
-fn the_locale_tells_whether_ascii_is_needed() {
+fn the_locale_determines_whether_ascii_is_used() {
     let auto = |set: &[(&str, &str)]| needs_ascii(Ascii::Auto, of(set));
     assert!(!auto(&[]));
     assert!(!auto(&[("LANG", "en_US.UTF-8")]) && !auto(&[("LC_CTYPE", "C.utf8")]));

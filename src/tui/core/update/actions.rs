@@ -56,7 +56,7 @@ fn quit(model: &mut Model) -> Option<Effect> {
     let running = model.bulk.as_ref().filter(|bulk| bulk.result.is_none());
     let why = match running {
         _ if is_confirmed => None,
-        Some(bulk) => Some(format!("{}, quitting stops that", bulk.plan.deed.doing())),
+        Some(bulk) => Some(format!("{}, quitting stops that", bulk.plan.operation.doing())),
         None if model.options.shell.stops_pipeline && is_in_use => {
             Some("events are arriving, quitting stops this pipeline".to_owned())
         }

@@ -15,7 +15,7 @@ use bklit_wire::time::UtcMillis;
 pub(super) fn tick(model: &mut Model, now: UtcMillis) {
     model.now = now;
     model.dirty |= model.figures.tick(now.epoch_seconds());
-    if model.is_blind() {
+    if model.has_no_current_data() {
         // Nothing ends or begins while nothing is known.
         return;
     }
@@ -56,11 +56,11 @@ fn reading(model: &Model) -> Reading {
             key.level() == Level::Warn && key.stage() == Some(Stage::Ingestion)
         }),
         errors: mostly(model, |key| key.level() == Level::Error),
-        no_worker: summary.no_worker.filter(|_| !model.is_blind()),
+        no_worker: summary.no_worker.filter(|_| !model.has_no_current_data()),
     }
 }
 
-/// What most of these lines say.
+/// The most frequent message of these lines.
 fn mostly(model: &Model, wanted: impl Fn(&GroupKey) -> bool) -> Option<String> {
     let recent = |group: &Group| group.recent(model.now, 2);
     let groups = model.panels.problems.groups().iter().filter(|group| wanted(&group.key));

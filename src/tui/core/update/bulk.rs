@@ -1,13 +1,13 @@
 //! Changes of many failed events: begun, stopped, and their progress.
 
 use super::screens::{edit, queue};
-use crate::bulk::{BulkReport, Deed, End, Known, Plan, Progress, Which};
+use crate::bulk::{BulkReport, End, Known, Operation, Plan, Progress, Which};
 use crate::keymap::Action;
 use crate::model::bulk::Bulk;
 use crate::model::{ExportOf, Focus, Model, Prompt, PromptPurpose};
 use crate::msg::Effect;
 
-/// The result of a change that took longer than this stays until it was seen, in milliseconds.
+/// The result of a change that took longer than this stays until it has been seen, in milliseconds.
 const LONG: i64 = 5_000;
 
 /// Why no change can begin now.
@@ -16,19 +16,19 @@ pub(super) fn problem(model: &Model) -> Option<String> {
         _ if model.panels.queue.changes => Some("the last change is still in progress".to_owned()),
         Some(Bulk { plan, result: None, .. }) => {
             let key = model.key(Action::StopBulk);
-            Some(format!("{} is still in progress; {key} stops it", plan.deed.doing()))
+            Some(format!("{} is still in progress; {key} stops it", plan.operation.doing()))
         }
         _ => None,
     }
 }
 
 /// A plan for what is in the failed queue now.
-pub(super) fn plan(model: &Model, deed: Deed, which: Which, known: Known) -> Plan {
+pub(super) fn plan(model: &Model, operation: Operation, which: Which, known: Known) -> Plan {
     let total = model.panels.queue.total();
     let until = Some(model.panels.queue.counted_at().unwrap_or(model.wall));
     // The clock of a worker may be ahead.
     let until = until.max(model.panels.queue.newest());
-    Plan { deed, which, known, total, until }
+    Plan { operation, which, known, total, until }
 }
 
 /// Begins a plan, unless something is in progress.
@@ -64,7 +64,7 @@ pub(super) fn stop(model: &mut Model) -> Option<Effect> {
 pub(super) fn take_in(model: &mut Model, report: BulkReport) -> Option<Effect> {
     model.dirty = true;
     let bulk = model.bulk.as_mut().filter(|bulk| bulk.result.is_none())?;
-    let is_export = matches!(bulk.plan.deed, Deed::Export(_));
+    let is_export = matches!(bulk.plan.operation, Operation::Export(_));
     let is_first = bulk.progress == Progress::default();
     bulk.progress = report.progress;
     let Some(end) = report.end else {

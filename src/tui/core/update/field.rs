@@ -1,5 +1,5 @@
-//! The text field: input is applied immediately, and cancelling restores the previous state. A
-//! mistake is shown, and the rest of the input is applied.
+//! The text field: input is applied immediately, and cancelling restores the previous state. An
+//! error is shown, and the rest of the input is applied.
 
 use crossterm::event::{Event, KeyEvent};
 use tui_input::backend::crossterm::to_input_request;
@@ -51,9 +51,9 @@ pub(super) fn act(model: &mut Model, action: Action) {
     }
 }
 
-/// Closes the field and keeps its input; with a mistake it stays open.
+/// Closes the field and keeps its input; with an error it stays open.
 fn accept(model: &mut Model) {
-    // The mistake is on the screen and can be corrected.
+    // The error is on the screen and can be corrected.
     if let Focus::Field(field) = &model.focus
         && field.problem.is_some()
     {

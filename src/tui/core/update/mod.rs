@@ -12,7 +12,7 @@
 //! - `palette`: input and commands of the palette
 //! - `panes`: splits, closes and changes panes
 //! - `prompt`: the prompt at the bottom of a screen
-//! - `remember`: what the console looks like, for later runs
+//! - `remember`: saves and restores the layout
 //! - `replay`: a replay's messages and keys
 //! - `report`: reports of jobs
 //! - `screens`: what each screen does

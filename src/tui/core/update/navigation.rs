@@ -175,7 +175,7 @@ pub(super) fn go_to(model: &mut Model, moment: Moment) {
     let (low, reached) = first_since(model, time);
     match reached {
         Reached::Line => {}
-        Reached::End => model.notify("no line that new"),
+        Reached::End => model.notify("no line is that recent"),
         Reached::Start => model.notify("older lines are no longer kept; this is the oldest"),
     }
     let (limit, height) = (model.limit(), model.log_height());

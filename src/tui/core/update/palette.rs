@@ -80,8 +80,8 @@ pub(super) fn type_key(model: &mut Model, key: &KeyEvent) -> Option<Effect> {
     }
 }
 
-/// Inserts a typed or pasted text, on one line and without what cannot be shown. All or nothing is
-/// inserted, and into a query only what need not be changed.
+/// Inserts a typed or pasted text, on one line and without what cannot be shown. Either all of it
+/// is inserted or nothing, and into a query only text that need not be changed.
 pub(super) fn insert(model: &mut Model, text: &str) -> Option<Effect> {
     edit(model, |input| {
         let is_at_end = input.cursor() == input.value().chars().count();
@@ -148,7 +148,7 @@ pub(super) fn take_files(model: &mut Model, dir: String, names: Vec<String>) {
     model.dirty = true;
 }
 
-/// Executes the command; with a mistake the palette stays open.
+/// Executes the command; after an error the palette stays open.
 fn accept(model: &mut Model) -> Option<Effect> {
     let Focus::Palette(palette) = &mut model.focus else { return None };
     let line = palette.input.value().trim().trim_start_matches(':').to_owned();

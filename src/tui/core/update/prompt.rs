@@ -6,7 +6,7 @@ use tui_input::{Input, InputRequest};
 
 use super::screens::{edit, help, queue};
 use super::{bulk, palette, typing};
-use crate::bulk::{Deed, Known, Plan};
+use crate::bulk::{Known, Operation, Plan};
 use crate::keymap::{Action, Context};
 use crate::model::export::Export;
 use crate::model::palette::commands::{Format, format_of};
@@ -46,12 +46,12 @@ fn accept(model: &mut Model) -> Option<Effect> {
         }
         PromptPurpose::Delete(id) => {
             let (id, known) = (id.clone(), Known { count: 1, is_exact: true });
-            let confirmed = confirms(model, &typed, known, Deed::Delete.verb(), true);
+            let confirmed = confirms(model, &typed, known, Operation::Delete.verb(), true);
             confirmed.then(|| queue::send(model, Change::Delete, id))
         }
         PromptPurpose::Confirm(plan) => {
             let plan = Plan::clone(plan);
-            let (verb, is_deletion) = (plan.deed.verb(), plan.deed == Deed::Delete);
+            let (verb, is_deletion) = (plan.operation.verb(), plan.operation == Operation::Delete);
             match confirms(model, &typed, plan.known, verb, is_deletion) {
                 true => edit::begin(model, plan),
                 false => None,
@@ -60,7 +60,7 @@ fn accept(model: &mut Model) -> Option<Effect> {
         PromptPurpose::Rule(which, known) => match typed.parse::<EditRule>() {
             Ok(rule) => {
                 let (which, known) = (which.clone(), *known);
-                let plan = bulk::plan(model, Deed::Preview(rule), which, known);
+                let plan = bulk::plan(model, Operation::Preview(rule), which, known);
                 model.focus = Focus::Keys;
                 bulk::begin(model, plan)
             }
@@ -76,8 +76,8 @@ fn accept(model: &mut Model) -> Option<Effect> {
     }
 }
 
-/// Whether the number of events was typed, or where that may do, the word. Then the prompt is closed,
-/// else it says what to type.
+/// Whether the number of events was typed, or the word, where that is sufficient. If so, the prompt
+/// is closed; otherwise it says what to type.
 fn confirms(model: &mut Model, typed: &str, known: Known, word: &str, or_word: bool) -> bool {
     let is_number = known.is_exact && typed.replace(',', "") == known.count.to_string();
     let is_word = (or_word || !known.is_exact) && typed == word;
@@ -140,7 +140,7 @@ fn export(model: &mut Model, of: ExportOf, typed: &str) -> Option<Effect> {
         return None;
     }
     // The prompt stays open until the file has been created.
-    let plan = bulk::plan(model, Deed::Export(typed.to_owned()), which, known);
+    let plan = bulk::plan(model, Operation::Export(typed.to_owned()), which, known);
     bulk::begin(model, plan)
 }
 

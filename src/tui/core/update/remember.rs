@@ -1,4 +1,4 @@
-//! Remembers what the console looks like, and starts with what another one looked like.
+//! Remembers the layout of the console, and restores that of an earlier one.
 
 use super::field::process_filter;
 use crate::model::filter::{Filter, StageSet};
@@ -12,8 +12,7 @@ use crate::remembered::{ChosenTheme, Remembered, RememberedPane};
 use crate::settings::skin_of;
 use bklit_wire::debug_log::{Level, Stage};
 
-/// Starts with what an earlier console looked like. Returns a notice about what that hides, if
-/// anything.
+/// Restores the layout of an earlier console. Returns a notice about what that hides, if anything.
 pub fn restore(model: &mut Model, remembered: &Remembered) -> Option<String> {
     model.amount = if remembered.only_flow { Amount::Few } else { Amount::All };
     model.timeline.is_shown = remembered.timeline;
@@ -39,12 +38,12 @@ pub fn restore(model: &mut Model, remembered: &Remembered) -> Option<String> {
     hides.then(|| format!("the filters of the last run apply; {key} removes them one by one"))
 }
 
-/// From now on, saves what the console looks like when it changes.
+/// From now on, saves the layout when it changes.
 pub fn begin(model: &mut Model) {
     model.saved = Some(remembered(model));
 }
 
-/// Saves what the console looks like, if that has changed and nothing is being typed.
+/// Saves the layout, if it has changed and nothing is being typed.
 pub(super) fn save(model: &mut Model) {
     let (Some(saved), Focus::Keys) = (&model.saved, &model.focus) else { return };
     let current = remembered(model);

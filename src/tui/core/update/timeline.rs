@@ -8,10 +8,10 @@ use crate::model::layout::Layout;
 use crate::msg::Msg;
 use bklit_wire::time::UtcMillis;
 
-/// Bars by which the selection moves at once by a page.
+/// Bars by which a page key moves the selection.
 const PAGE: i64 = 10;
 
-/// When the bars have to be made again.
+/// When the bars have to be rebuilt.
 pub(super) struct When {
     /// At once.
     now: bool,
@@ -22,7 +22,7 @@ pub(super) struct When {
 }
 
 impl When {
-    /// After a message: at once after what a person does, otherwise once a second.
+    /// After a message: at once after user input, otherwise once a second.
     pub(super) fn after(msg: &Msg) -> Self {
         Self {
             now: !matches!(msg, Msg::Feed(_) | Msg::Tick(_) | Msg::Work | Msg::Replay(_)),
@@ -33,13 +33,13 @@ impl When {
 }
 
 impl When {
-    /// After what a person does.
+    /// After user input.
     pub(super) fn is_by_hand(&self) -> bool {
         self.now
     }
 }
 
-/// Makes the bars again, if they are shown and it is time to.
+/// Rebuilds the bars, if they are shown and it is time to.
 pub(super) fn refresh(model: &mut Model, when: &When) {
     if !model.timeline().is_shown() {
         return;
@@ -50,7 +50,7 @@ pub(super) fn refresh(model: &mut Model, when: &When) {
     }
 }
 
-/// Shows the timeline and gives it the keys; hides it if it has them.
+/// Shows the timeline and gives it the focus; hides it if it has the focus.
 pub(super) fn toggle(model: &mut Model) {
     let has_no_space = |model: &Model| model.layout().is_some_and(|l| l.timeline.is_none());
     let hides = model.is_in_timeline() || (model.timeline.is_shown && has_no_space(model));
@@ -63,7 +63,7 @@ pub(super) fn toggle(model: &mut Model) {
     model.settle_panes();
 }
 
-/// Handles an action while keys go to the timeline. Returns whether it is one of the timeline's.
+/// Handles an action while the timeline has the focus. Returns whether it is one of the timeline's.
 pub(super) fn act(model: &mut Model, action: Action) -> bool {
     if !model.is_in_timeline() {
         return false;
@@ -100,7 +100,7 @@ fn span_name(seconds: i64) -> String {
     }
 }
 
-/// Gives the keys back to the log. Returns whether the timeline had them.
+/// Returns the focus to the log. Returns whether the timeline had it.
 pub(super) fn leave(model: &mut Model) -> bool {
     let had_keys = model.is_in_timeline();
     model.timeline.has_keys = false;
@@ -121,7 +121,7 @@ pub(super) fn click(model: &mut Model, layout: &Layout, at: Position) -> bool {
     true
 }
 
-/// Goes to the first line of the selected bar, and gives the keys back to the log.
+/// Goes to the first line of the selected bar, and returns the focus to the log.
 fn jump(model: &mut Model) {
     let Some(seconds) = model.timeline.selection() else { return };
     leave(model);

@@ -6,8 +6,8 @@ use crate::format;
 use bklit_wire::text;
 
 /// Applies requests to a field of at most `most` characters. Returns whether its text has changed.
-/// What could not be shown next to each other, such as a mark without a character to combine with, is
-/// left out.
+/// Characters that cannot be shown, such as a mark without a character to combine with, are left
+/// out.
 pub(super) fn edit(
     input: &mut Input,
     requests: impl IntoIterator<Item = InputRequest>,
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_inserted_whole_or_not_at_all() {
+    fn text_is_inserted_whole_or_not_at_all() {
         let mut input = Input::new("aé\u{301}d".to_owned()).with_cursor(3);
         assert_eq!(insert(&mut input, "\n\u{200b}", 6), Ok(()));
         assert_eq!((input.value(), input.cursor()), ("aé\u{301}\n\u{200b}d", 5));

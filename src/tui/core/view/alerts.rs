@@ -79,8 +79,8 @@ fn in_a_row(
     }
 }
 
-/// An alert in words. If space is short, its effect is left out first, or cut if it is a reason, then
-/// its time is shortened, then the message is cut; that it has ended is always said.
+/// An alert as text. If space is short, its effect is left out first, or cut if it is a reason,
+/// then its time is shortened, then the message is cut; that it has ended is always said.
 fn alert(model: &Model, banner: &Banner, room: usize) -> Vec<Segment> {
     let theme = model.options.theme;
     let alert = &banner.alert;

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signs_have_their_like_and_text_keeps_its_width() {
+    fn signs_are_replaced_and_text_keeps_its_width() {
         let mut buf = Buffer::empty(Rect::new(0, 0, 20, 2));
         buf.set_string(0, 0, "─● evt_… 東京é🚀 12 µs", Style::new());
         buf.set_string(0, 1, "▁▂▃▄▅▆▇█ │ plain", Style::new());
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn bars_of_each_height_tell_apart() {
+    fn bars_of_each_height_differ() {
         let bars = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"].map(sign);
         let apart: std::collections::HashSet<_> = bars.iter().collect();
         assert_eq!(apart.len(), bars.len());

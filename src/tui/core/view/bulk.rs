@@ -1,4 +1,4 @@
-//! The row of a change of many failed events: how far it is, how fast, and the key that stops it.
+//! The row of a change of many failed events: its progress, its speed, and the key that stops it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -39,7 +39,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
         put(buf, area, start, room, &text::clip(&result, room), theme.strong());
         return;
     }
-    let mut parts = vec![styled(format!("{}: ", bulk.plan.deed.doing()), theme.plain())];
+    let mut parts = vec![styled(format!("{}: ", bulk.plan.operation.doing()), theme.plain())];
     let (done, goal) = bulk.done_of();
     if width >= BAR_MIN_WIDTH {
         let (full, empty) = format::meter(done as f64 / goal.max(1) as f64, BAR);
@@ -51,13 +51,13 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
 }
 
 /// `41,200 of 100,000 · 8,300/s`, or if only some of the events are meant
-/// `7 done · 62,000 of 100,000 looked through · 8,300/s`
+/// `7 done · 62,000 of 100,000 checked · 8,300/s`
 fn state(model: &Model, bulk: &Bulk, done: u64, goal: u64) -> String {
     let Progress { done: changed, .. } = bulk.progress;
     let of = format!("{} of {}", format::count(done), format::count(goal));
     let of = match bulk.plan.known.is_exact {
         true => of,
-        false => format!("{} done · {of} looked through", format::count(changed)),
+        false => format!("{} done · {of} checked", format::count(changed)),
     };
     let millis = model.wall.epoch_millis().saturating_sub(bulk.since.epoch_millis());
     let rate = match u64::try_from(millis) {

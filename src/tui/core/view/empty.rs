@@ -26,15 +26,15 @@ pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
         Some(curl) if model.ring.is_empty() && model.flow == Flow::Live => shell_lines(curl, width),
         _ => Vec::new(),
     };
-    let mut said = said(model, pane);
+    let mut texts = texts(model, pane);
     let height = usize::from(area.height);
     // A command that is cut cannot be pasted, so the text is shorter if necessary.
-    let is_tight = said.len() + 1 + curl.len() > height;
-    said.truncate(if is_tight && !curl.is_empty() { 1 } else { said.len() });
+    let is_tight = texts.len() + 1 + curl.len() > height;
+    texts.truncate(if is_tight && !curl.is_empty() { 1 } else { texts.len() });
     let gap = usize::from(!is_tight);
-    let rows = said.len() + gap + curl.len();
+    let rows = texts.len() + gap + curl.len();
     let mut y = height.saturating_sub(rows) / 3;
-    for (nth, sentence) in said.iter().enumerate() {
+    for (nth, sentence) in texts.iter().enumerate() {
         let style = if nth == 0 { theme.strong() } else { theme.dim() };
         put(buf, row(area, y), 2, usize::from(area.width).saturating_sub(3), sentence, style);
         y += 1;
@@ -47,16 +47,16 @@ pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
 }
 
 /// The text, most important part first.
-fn said(model: &Model, pane: &Pane) -> Vec<String> {
+fn texts(model: &Model, pane: &Pane) -> Vec<String> {
     let held = model.ring.next() - model.limit().clamp(model.ring.first(), model.ring.next());
     let kept = model.ring.len() as u64 - held.min(model.ring.len() as u64);
     if let Some(done) = pane.progress(&model.ring, model.limit()) {
         return vec![format!("No match yet; {done} % of the lines searched.")];
     }
     if kept > 0 {
-        let mut said = vec![format!("None of {} lines match.", format::count(kept))];
-        said.extend(hidden_by(model, pane));
-        return said;
+        let mut texts = vec![format!("None of {} lines match.", format::count(kept))];
+        texts.extend(hidden_by(model, pane));
+        return texts;
     }
     if model.flow != Flow::Live {
         return vec![
@@ -69,7 +69,7 @@ fn said(model: &Model, pane: &Pane) -> Vec<String> {
         ];
     }
     if let Link::Down(reason) = &model.link
-        && model.is_blind()
+        && model.has_no_current_data()
     {
         let since = model.time_of_day(model.cut.unwrap_or(model.now));
         let source = text::safe(&model.options.source);
@@ -103,7 +103,7 @@ fn hidden_by(model: &Model, pane: &Pane) -> Vec<String> {
     };
     let mut sorted = conditions.clone();
     sorted.sort_by_key(|&condition| std::cmp::Reverse(pane.hidden().by(condition)));
-    let mut said: Vec<_> = sorted
+    let mut texts: Vec<_> = sorted
         .iter()
         .map(|condition| {
             let phrase = screens::phrase(model, filter, *condition);
@@ -112,11 +112,11 @@ fn hidden_by(model: &Model, pane: &Pane) -> Vec<String> {
         .collect();
     let back = model.key(Action::Back);
     match (pane.visit(), conditions.len()) {
-        (Some(Visit::Group), _) => said.push(format!("{back} goes back to the problems.")),
-        (_, 0..=1) => said.push(format!("{back} removes it.")),
-        _ => said.push(format!("{back} removes them one by one, the last one first.")),
+        (Some(Visit::Group), _) => texts.push(format!("{back} goes back to the problems.")),
+        (_, 0..=1) => texts.push(format!("{back} removes it.")),
+        _ => texts.push(format!("{back} removes them one by one, the last one first.")),
     }
-    said
+    texts
 }
 
 fn remedy(model: &Model, condition: Condition) -> String {

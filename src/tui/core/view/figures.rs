@@ -52,7 +52,7 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
 /// How long events take from acceptance to storage, or for how long none was stored.
 fn stored(model: &Model, width: u16) -> Vec<Segment> {
     let theme = model.options.theme;
-    // The figures of the minute before would look as if all were well.
+    // The figures of the previous minute would look normal.
     if let Some(stalled) = stalled(model) {
         return vec![stalled];
     }
@@ -81,7 +81,7 @@ fn covered(model: &Model) -> String {
 
 /// For how long nothing was stored, if that is too long.
 pub(super) fn stalled(model: &Model) -> Option<Segment> {
-    let seconds = model.figures.summary().stalled.filter(|_| !model.is_blind())?;
+    let seconds = model.figures.summary().stalled.filter(|_| !model.has_no_current_data())?;
     let says = format!("nothing stored for {}", format::micros(seconds as f64 * 1e6));
     Some(styled(says, model.options.theme.state(State::Critical)))
 }
@@ -141,7 +141,7 @@ fn labels(model: &Model, buf: &mut Buffer, layout: &Layout, table: Rect) {
 
 /// An unknown rate is shown as `–`, not as zero.
 fn rate_of(model: &Model, figures: &StageFigures) -> String {
-    if model.is_blind() { "–".to_owned() } else { format::rate(figures.rate) }
+    if model.has_no_current_data() { "–".to_owned() } else { format::rate(figures.rate) }
 }
 
 /// The columns of warnings.

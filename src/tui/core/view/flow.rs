@@ -1,4 +1,4 @@
-//! The way of events through the stages: what each does now, and what is wrong with it.
+//! The path of events through the stages: what each does now, and what is wrong with it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -31,7 +31,7 @@ struct Node {
 }
 
 impl Node {
-    fn is_calm(&self) -> bool {
+    fn is_normal(&self) -> bool {
         self.facts.iter().all(|(_, state)| *state <= State::Normal)
     }
 }
@@ -44,11 +44,11 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, layout: &Layout) {
         let area = layout.node(stage);
         let next = nodes.get(nth + 1).map(|next| next.state);
         name(model, stage, next, buf, row(area, 0), layout.table.is_none());
-        // A reason may be long, and matters more than what is as it should be.
-        let calm = Stage::ALL.into_iter().zip(&nodes).skip(nth + 1);
-        let covers = !nodes[nth].is_calm();
-        let calm = calm.take_while(|(_, n)| n.facts.is_empty() || covers && n.is_calm());
-        let end = calm.last().map_or(area.right(), |(stage, _)| layout.node(stage).right());
+        // A reason may be long, and matters more than values that are normal.
+        let normal = Stage::ALL.into_iter().zip(&nodes).skip(nth + 1);
+        let covers = !nodes[nth].is_normal();
+        let normal = normal.take_while(|(_, n)| n.facts.is_empty() || covers && n.is_normal());
+        let end = normal.last().map_or(area.right(), |(stage, _)| layout.node(stage).right());
         let width = if covered > area.x { 0 } else { end - area.x };
         let used = values(model, &nodes[nth], buf, area, Rect { width, ..area });
         covered = covered.max(area.x + used);
@@ -158,7 +158,7 @@ fn node(model: &Model, stage: Stage, has_table: bool) -> Node {
     };
     facts.extend(errors(figures));
     // Without a connection, nothing is known about now.
-    if model.is_blind() {
+    if model.has_no_current_data() {
         return Node { value: "–".to_owned(), state: State::Unknown, facts: Vec::new() };
     }
     let state = facts.iter().map(|(_, state)| *state).max().unwrap_or_default();
@@ -182,17 +182,17 @@ fn node(model: &Model, stage: Stage, has_table: bool) -> Node {
 
 /// What is wrong now, for where the flow has no space for it: each with the stage's name.
 #[derive(Debug, Default)]
-pub(super) struct Trouble {
+pub(super) struct Problems {
     /// In a few words, the worst first.
     pub(super) facts: Vec<(String, State)>,
     /// Why parts fail; these reasons may be long.
     pub(super) reasons: Vec<String>,
 }
 
-pub(super) fn trouble(model: &Model) -> Trouble {
+pub(super) fn problems(model: &Model) -> Problems {
     let summary = model.figures.summary();
-    if model.is_blind() {
-        return Trouble::default();
+    if model.has_no_current_data() {
+        return Problems::default();
     }
     let mut facts = Vec::new();
     facts.extend(summary.paused.iter().filter_map(|(_, pause)| paused(model, Some(pause))));
@@ -224,7 +224,7 @@ pub(super) fn trouble(model: &Model) -> Trouble {
             }
         }
     }
-    Trouble { facts, reasons }
+    Problems { facts, reasons }
 }
 
 /// The errors of the last minute, and what they mean.
@@ -235,7 +235,7 @@ fn errors(figures: &StageFigures) -> Option<(String, State)> {
         .then(|| (format!("{}/min", format::plural(figures.errors, "error")), state))
 }
 
-/// How the part of refused requests compares with what is normal.
+/// How the share of refused requests compares with what is normal.
 fn refused(summary: &Summary) -> State {
     State::share(summary.refused, summary.accepted.saturating_add(summary.refused))
 }
@@ -267,7 +267,7 @@ fn ingestion(model: &Model, figures: &StageFigures, summary: &Summary) -> Vec<(S
             facts.push((format!("{refused} refused/min"), State::Normal));
         }
         State::Normal => {}
-        // What is over a limit is refused, too.
+        // Requests over a limit are refused, too.
         _ if summary.throttled.saturating_mul(2) > summary.refused => {}
         state => facts.push((format!("{} % refused", summary.refused_percent()), state)),
     }

@@ -7,7 +7,7 @@ use ratatui::style::Modifier;
 
 use super::draw::{clear, put, put_message, put_right, put_segments, segments_width, styled};
 use super::{MAX_QUERY, alerts, bulk, palette, prompt, screens};
-use crate::bulk::Deed;
+use crate::bulk::Operation;
 use crate::format;
 use crate::keymap;
 use crate::keymap::{Action, Binding, Context};
@@ -57,7 +57,7 @@ fn render_field(model: &Model, field: &Field, buf: &mut Buffer, area: Rect) -> P
     let value = skip_columns(field.input.value(), scroll);
     put(buf, area, start, room, text::fit(value, room), theme.strong());
     if let Some(problem) = &field.problem {
-        // The position of the mistake, if it is visible.
+        // The position of the error, if it is visible.
         let chars = |from, count| field.input.value().chars().skip(from).take(count);
         let columns = |text: String| text::width(&text);
         let from = columns(chars(0, problem.at).collect());
@@ -152,8 +152,8 @@ fn answer(asked: &PromptPurpose) -> &'static str {
         PromptPurpose::QueueFilter { .. } | PromptPurpose::HelpFilter { .. } => "apply",
         PromptPurpose::Rule(..) => "preview",
         PromptPurpose::Export(_) => "export",
-        PromptPurpose::Delete(_) => Deed::Delete.verb(),
-        PromptPurpose::Confirm(plan) => plan.deed.verb(),
+        PromptPurpose::Delete(_) => Operation::Delete.verb(),
+        PromptPurpose::Confirm(plan) => plan.operation.verb(),
     }
 }
 

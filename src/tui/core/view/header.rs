@@ -53,7 +53,7 @@ fn room(model: &Model, width: usize, left: usize) -> (Vec<Segment>, usize) {
 fn right(model: &Model, room: usize) -> Vec<Segment> {
     let theme = model.options.theme;
     // Fixed width, so that nothing next to it moves when the rate changes.
-    let rate = if model.is_blind() {
+    let rate = if model.has_no_current_data() {
         "–".to_owned()
     } else {
         format::rate(model.figures.summary().events_per_second)
@@ -67,8 +67,8 @@ fn right(model: &Model, room: usize) -> Vec<Segment> {
     let whole = text::width(&short_source(model)) + 3;
     let source = whole.min(MIN_SOURCE + 3);
     let (long, short) = (format!("{rate} accepted  "), format!("{rate}  "));
-    for (rate, beside) in [(&long, whole), (&short, whole), (&short, source), (&short, 0)] {
-        if text::width(rate) + segments_width(&state) + beside <= room {
+    for (rate, reserved) in [(&long, whole), (&short, whole), (&short, source), (&short, 0)] {
+        if text::width(rate) + segments_width(&state) + reserved <= room {
             return [vec![styled(rate.as_str(), theme.plain())], state].concat();
         }
     }
@@ -92,7 +92,7 @@ fn source(model: &Model, room: usize) -> Segment {
 fn health(model: &Model) -> Vec<Segment> {
     let theme = model.options.theme;
     // The health from before the connection was lost may be outdated.
-    let health = if model.is_blind() {
+    let health = if model.has_no_current_data() {
         [Health::Unknown; PARTS.len()]
     } else {
         let summary = model.figures.summary();
@@ -132,7 +132,7 @@ fn state(model: &Model) -> Vec<Segment> {
             None => vec![styled("● LIVE ", theme.good())],
             Some(seconds) => vec![styled(format!(" SILENT {seconds} s "), theme.badge())],
         },
-        Flow::Live if model.is_blind() => vec![styled(" NO CONNECTION ", theme.badge())],
+        Flow::Live if model.has_no_current_data() => vec![styled(" NO CONNECTION ", theme.badge())],
         Flow::Live => vec![styled(" THIS PROCESS ONLY ", theme.badge())],
         Flow::Paused { since, oldest } => {
             let held = model.ring.next() - since.max(model.ring.first());

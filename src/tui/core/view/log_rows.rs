@@ -46,12 +46,12 @@ pub(super) fn render(model: &Model, pane: &Pane, buf: &mut Buffer, area: Rect) {
     let common = if is_known(pane) { details::common(lines()) } else { Vec::new() };
     let mut at = (0, window.skip);
     // The line shown next to the log.
-    let beside = model.shown::<Detail>().map(|detail| detail.number);
+    let shown = model.shown::<Detail>().map(|detail| detail.number);
     for place in window.range.clone() {
         let number = pane.index()[place];
         let Some(line) = model.ring.get(number) else { continue };
         let mut row = line_row(model, pane, &columns, line, buf, area);
-        row.selected = match beside {
+        row.selected = match shown {
             Some(shown) => shown == number,
             None => window.cursor == Some(place) && !pane.follows(),
         };

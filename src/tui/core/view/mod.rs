@@ -20,7 +20,7 @@
 //! - `draw`: shared drawing functions
 //! - `empty`: shown instead of the log while there are no lines
 //! - `figures`: the figures of stages and queue
-//! - `flow`: the way of events through the stages
+//! - `flow`: the path of events through the stages
 //! - `footer`: the last rows
 //! - `graph`: graphs of values over time, with axes
 //! - `header`: the first row

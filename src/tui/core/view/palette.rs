@@ -1,4 +1,4 @@
-//! The palette: completions above the input, mistakes below it.
+//! The palette: completions above the input, errors below it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -38,7 +38,7 @@ pub(super) fn render(
     Position { x: area.x + u16::try_from(x).unwrap_or(0), y: area.y }
 }
 
-/// The mistake, or else the notation of the argument.
+/// The error, or else the notation of the argument.
 fn under(model: &Model, palette: &Palette, buf: &mut Buffer, area: Rect) {
     let theme = model.options.theme;
     let room = usize::from(area.width).saturating_sub(2);

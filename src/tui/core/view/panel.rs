@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_lower_border_the_right_text_matters_more() {
+    fn the_right_text_of_a_lower_border_has_priority() {
         let area = Rect::new(0, 0, 20, 1);
         let mut buf = Buffer::empty(area);
         let text = |what: &str| vec![styled(what, Style::new())];

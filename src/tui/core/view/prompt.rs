@@ -5,7 +5,7 @@ use ratatui::layout::Position;
 
 use super::draw::{clear, put, put_message, put_right};
 use super::footer;
-use crate::bulk::{Deed, Known};
+use crate::bulk::{Known, Operation};
 use crate::format;
 use crate::model::layout::Layout;
 use crate::model::{ExportOf, Model, Prompt, PromptPurpose};
@@ -26,7 +26,7 @@ pub(super) fn render(
     let width = usize::from(area.width);
     let style = match prompt.purpose {
         PromptPurpose::Delete(_) => theme.badge(),
-        PromptPurpose::Confirm(ref plan) if plan.deed == Deed::Delete => theme.badge(),
+        PromptPurpose::Confirm(ref plan) if plan.operation == Operation::Delete => theme.badge(),
         _ => theme.title(),
     };
     clear(buf, area, 0, width);
@@ -70,8 +70,8 @@ fn label(prompt: &Prompt) -> String {
             format!(" Export {rows} to FILE.csv or .jsonl: ")
         }
         PromptPurpose::Rule(_, known) => format!(" Edit {} by rule: ", amount(*known, "event")),
-        PromptPurpose::Delete(_) => confirmation(&Deed::Delete, ONE),
-        PromptPurpose::Confirm(plan) => confirmation(&plan.deed, plan.known),
+        PromptPurpose::Delete(_) => confirmation(&Operation::Delete, ONE),
+        PromptPurpose::Confirm(plan) => confirmation(&plan.operation, plan.known),
     }
 }
 
@@ -81,13 +81,15 @@ fn amount(known: Known, of: &str) -> String {
     if known.is_exact { count } else { format!("at least {count}") }
 }
 
-fn confirmation(deed: &Deed, known: Known) -> String {
-    let (what, verb) = (amount(known, "event"), deed.verb());
+fn confirmation(operation: &Operation, known: Known) -> String {
+    let (what, verb) = (amount(known, "event"), operation.verb());
     let number = known.count;
-    match (deed, known.is_exact) {
-        (Deed::Delete, true) => format!(" Delete {what} permanently? Type {number} or {verb}: "),
-        (Deed::Delete, false) => format!(" Delete {what} permanently? Type {verb}: "),
-        (Deed::Edit(_), _) => format!(" Edit and retry {what}? Type {number}: "),
+    match (operation, known.is_exact) {
+        (Operation::Delete, true) => {
+            format!(" Delete {what} permanently? Type {number} or {verb}: ")
+        }
+        (Operation::Delete, false) => format!(" Delete {what} permanently? Type {verb}: "),
+        (Operation::Edit(_), _) => format!(" Edit and retry {what}? Type {number}: "),
         (_, true) => format!(" Retry {what}? Type {number}: "),
         (_, false) => format!(" Retry {what}? Type {verb}: "),
     }

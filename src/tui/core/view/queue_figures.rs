@@ -95,14 +95,14 @@ pub(super) fn line(model: &Model, width: usize) -> Vec<Segment> {
     let theme = model.options.theme;
     let summary = model.figures.summary();
     let label = |text: String| styled(text, theme.dim());
-    let trouble = flow::trouble(model);
+    let problems = flow::problems(model);
     let depth = match summary.known_queue() {
         None => vec![label("queue –".into())],
         Some(queue) => {
             let mut part = vec![label("queue ".into()), depth(model, queue.depth)];
             let of = of_alarm(model, queue.depth);
             // The colour says it, too.
-            let reason = trouble.reasons.first().map_or(0, |reason| text::width(reason) + 3);
+            let reason = problems.reasons.first().map_or(0, |reason| text::width(reason) + 3);
             if segments_width(&part) + text::width(&of) + reason + FRAME <= width {
                 part.push(label(of));
             }
@@ -112,11 +112,11 @@ pub(super) fn line(model: &Model, width: usize) -> Vec<Segment> {
     let mut line = Line { parts: vec![depth], room: width.saturating_sub(FRAME), theme };
     let spooled = summary.queue.and_then(|queue| spooled(model, queue.spooled));
     line.extend(spooled.map(|spooled| vec![spooled]));
-    for reason in trouble.reasons {
+    for reason in problems.reasons {
         let reason = reason::clip(&reason, line.free()).into_owned();
         line.push(vec![styled(reason, theme.error())]);
     }
-    for (fact, state) in trouble.facts {
+    for (fact, state) in problems.facts {
         line.push(vec![styled(fact, theme.state(state))]);
     }
     if let Some(queue) = summary.known_queue() {

@@ -185,7 +185,7 @@ fn time(model: &Model, bars: &Bars, second: i64) -> String {
     at.strftime(format).to_string()
 }
 
-/// What the marked bar has, or all of them.
+/// The counts of the marked bar, or of all of them.
 pub(super) fn title(model: &Model) -> Vec<Segment> {
     let (theme, bars) = (model.options.theme, model.timeline().bars());
     let (seconds, levels) =

@@ -67,7 +67,7 @@ fn keys_of_common_terminals() {
 }
 
 #[test]
-fn what_is_no_key_is_dropped_and_the_next_key_is_not() {
+fn unknown_sequences_are_dropped_and_the_next_key_is_read() {
     for noise in [
         &b"\x1b[I"[..],
         b"\x1b[<0;10;10m",
@@ -97,7 +97,7 @@ fn mouse(kind: MouseEventKind, column: u16, row: u16) -> Typed {
 }
 
 #[test]
-fn clicks_and_the_wheel_are_told_and_nothing_else_of_the_mouse() {
+fn only_clicks_and_the_wheel_are_reported() {
     let click = MouseEventKind::Down(MouseButton::Left);
     assert_eq!(decode(&[b"\x1b[<0;1;1M"]), [mouse(click, 0, 0)]);
     assert_eq!(decode(&[b"\x1b[<4;300;65535M"]), [mouse(click, 299, 65_534)]);
@@ -134,7 +134,7 @@ fn clicks_and_the_wheel_are_told_and_nothing_else_of_the_mouse() {
 
 /// Its three bytes may look like letters and Enter.
 #[test]
-fn a_report_of_x10_types_nothing() {
+fn an_x10_report_types_nothing() {
     assert_eq!(decode(&[b"\x1b[M qq", b"j"]), [plain(KeyCode::Char('j'))]);
     assert_eq!(decode(&[b"\x1b", b"[M", b" ", b"q", b"qj"]), [plain(KeyCode::Char('j'))]);
     assert_eq!(decode(&[b"\x1b[M\xff\xfe\xfdj"]), [plain(KeyCode::Char('j'))]);
@@ -147,7 +147,7 @@ fn a_report_of_x10_types_nothing() {
 }
 
 #[test]
-fn a_pasted_text_is_text_and_bounded() {
+fn pasted_text_is_literal_and_bounded() {
     let typed = decode(&[b"\x1b[200~q\x1b[A\nx\x1b[20", b"1~q"]);
     let expected =
         [Typed::Paste("q\x1b[A\nx".into()), Typed::Key(KeyEvent::from(KeyCode::Char('q')))];
@@ -159,7 +159,7 @@ fn a_pasted_text_is_text_and_bounded() {
 
 proptest! {
     #[test]
-    fn cuts_do_not_matter(
+    fn chunk_boundaries_do_not_matter(
         parts in prop::collection::vec(
             prop::sample::select(&[
                 "a", "G", "ß", "\x1b[A", "\x1bOB", "\x1b[1;5C", "\r", "\x1bx", "\x1b[5~",
@@ -185,7 +185,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_end(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20)) {
+    fn any_bytes_are_consumed(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20)) {
         let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
         decode(&chunks);
     }

@@ -5,8 +5,8 @@ use clickhouse::{Client, Compression};
 use crate::server::{CREATE, Event, Server, ids, insert};
 
 fn rows() -> Vec<Event> {
-    // Empty lines, semicolons and SQL inside of values must stay values; the length of
-    // the first is a line end in RowBinary.
+    // Empty lines, semicolons and SQL inside values must stay values; the length of the first one
+    // is a line feed in RowBinary.
     let texts =
         ["0123456789", "\n\n;SELECT 1;\n\n", "'\"`\\--/*", "", "ä😀\0", &"x".repeat(40_000)];
     let mut rows: Vec<_> = texts.into_iter().map(Event::new).collect();
@@ -59,7 +59,7 @@ async fn random_bytes_are_stored_unchanged() {
     let client = server.client().with_validation(false);
     let create = "CREATE TABLE blob (at UInt32, data String) ENGINE = MergeTree ORDER BY at";
     client.query(create).execute().await.unwrap();
-    // Two thousand blobs hold every pair of bytes, so any of them that ends data would show.
+    // Two thousand blobs contain every pair of bytes, so one that ended the data would be noticed.
     let mut seed = 1_u64;
     let mut byte = || {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

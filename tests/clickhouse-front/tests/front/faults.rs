@@ -1,4 +1,4 @@
-//! Faults do what they say to the official client.
+//! The effect of each fault on the official client.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::server::{CREATE, Event, PATIENCE, Server, ids, insert};
 
 const TOKEN: &str = "b1:event:202311";
-/// Long enough for an answer that comes.
+/// Long enough for any response that arrives.
 const SHORT: Duration = Duration::from_millis(500);
 
 async fn prepared(fault: &str) -> (Server, Client) {
@@ -58,7 +58,7 @@ async fn a_connection_cut_before_is_not_run() {
 }
 
 #[tokio::test]
-async fn what_hangs_is_cut_off_when_the_faults_are_removed() {
+async fn hanging_requests_are_cut_off_when_faults_are_removed() {
     for (kind, stored) in [("hang", 0), ("hang_after_commit", 1)] {
         let fault = format!(r#"{{"match": "INSERT", "kind": "{kind}"}}"#);
         let (server, client) = prepared(&fault).await;
@@ -66,7 +66,7 @@ async fn what_hangs_is_cut_off_when_the_faults_are_removed() {
             let client = client.clone();
             async move { attempt(&client, "a").await }
         });
-        // The fault has been met when it is counted.
+        // Once it is counted, the fault has been applied.
         let met = async {
             while !server.send("GET", "/fault", &[], b"").await.1.contains("\"hits\":1") {
                 tokio::time::sleep(Duration::from_millis(5)).await;

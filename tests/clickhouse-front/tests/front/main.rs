@@ -1,5 +1,4 @@
-//! The front behaves as a ClickHouse server does, as far as the official client and
-//! our tests look at it.
+//! The front behaves like a ClickHouse server, as far as the official client and our tests need it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 

@@ -1,4 +1,4 @@
-//! The process: its start, its end, its death.
+//! The process: start, shutdown and crash.
 
 use std::time::{Duration, Instant};
 
@@ -55,18 +55,18 @@ async fn a_crash_among_inserts_loses_nothing_that_was_answered() {
     }
     let client = server.client();
     for id in &answered {
-        // Again, as a worker does that did not hear the answer.
+        // Again, like a worker that did not receive the response.
         insert(&client, id, &[Event::new(id.as_str())]).await.unwrap();
     }
     let mut stored = ids(&client).await;
-    // At most the one insert of each round that was cut off is stored and not answered.
+    // At most the one interrupted insert of each round is stored without a response.
     assert!(stored.len() <= answered.len() + 3, "{} and {}", stored.len(), answered.len());
     stored.retain(|id| answered.contains(id));
     assert_eq!(stored, answered);
 }
 
 #[tokio::test]
-async fn sigterm_ends_it_cleanly_after_what_runs() {
+async fn sigterm_waits_for_running_statements() {
     let mut server = Server::start();
     let client = server.client();
     let running =

@@ -33,7 +33,7 @@ async fn a_get_only_reads() {
 }
 
 #[tokio::test]
-async fn one_statement_a_request() {
+async fn one_statement_per_request() {
     let server = Server::start();
     for sql in ["SELECT 1; SELECT 2", "", " -- nothing"] {
         let (status, body) = server.send("POST", "/", &[], sql.as_bytes()).await;
@@ -69,7 +69,7 @@ async fn inserts_in_text_formats() {
 }
 
 #[tokio::test]
-async fn answers_are_compressed_when_asked() {
+async fn responses_are_compressed_on_request() {
     let server = Server::start();
     let sql = b"SELECT number FROM numbers(300000)";
     let plain = server.send_raw("POST", "/", &[], sql).await.2;
@@ -78,7 +78,7 @@ async fn answers_are_compressed_when_asked() {
     assert!(framed.len() < plain.len());
     let blocks = server.send_raw("POST", "/?compress=1", &[], sql).await.2;
     assert!(blocks.len() < plain.len());
-    // The server takes the same framing, so it is read back by the server.
+    // The server accepts the same framing, so the server reads it back.
     let create = b"CREATE TABLE n (x UInt64) ENGINE = MergeTree ORDER BY x";
     assert_eq!(server.send("POST", "/", &[], create).await.0, 200);
     let insert = "/?query=INSERT%20INTO%20n%20FORMAT%20TSV";

@@ -1,4 +1,4 @@
-//! A front in a process, with a directory of its own.
+//! A front in a separate process, with its own directory.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -9,7 +9,7 @@ use clickhouse::{Client, Row};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-/// How long anything here may take before the test fails.
+/// How long an operation may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Server {
@@ -42,7 +42,7 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    /// On the same directory; the address is another one.
+    /// On the same directory, with a new address.
     pub fn restart(&mut self) {
         self.kill9();
         (self.child, self.address) = launch(self.dir.path(), &[]);
@@ -53,7 +53,7 @@ impl Server {
         assert_eq!(status, 200, "{body}");
     }
 
-    /// A plain request, for what the client does not send.
+    /// A plain request, for things that the client does not send.
     pub async fn send(
         &self,
         method: &str,
@@ -96,7 +96,7 @@ impl Drop for Server {
     }
 }
 
-/// Tells `scripts/test-runner.sh` that this test fails for want of the engine.
+/// Reports to `scripts/test-runner.sh` that this test fails because the engine is missing.
 fn report_missing(variable: &str) {
     let thread = std::thread::current();
     // The harness names a test's thread by the test.

@@ -1,5 +1,5 @@
-//! Whatever the order in which this program and Bklit's services write to a session, its latest
-//! version is what all of it together says.
+//! In whatever order this program and Bklit's services write to a session, its latest version
+//! combines all of it.
 
 use bklit_adapters::clickhouse::ClickHouseStore;
 use bklit_pipeline::store::Batch;
@@ -46,7 +46,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 2..12)
 }
 
-/// What the session must be.
+/// The expected session.
 #[derive(Default)]
 struct Model {
     /// Time and page.

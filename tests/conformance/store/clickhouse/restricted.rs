@@ -63,7 +63,8 @@ async fn a_profile_that_fixes_settings_is_respected() {
     store.insert(&batch("again", &events)).await.unwrap();
     verify(&store, &events).await.unwrap();
     verify_sessions(&store).await;
-    // Each is sent in vain once; those of queries once more, to find out which ones are refused.
+    // Each is sent once without success; those of queries once more, to find out which ones are
+    // refused.
     let refused = server.faults().iter().map(|fault| fault["hits"].as_u64().unwrap()).max();
     assert_eq!(refused, Some(2), "{:#?}", server.faults());
     let findings = findings(&store).await;

@@ -86,7 +86,7 @@ async fn the_versions_of_a_session_are_a_history() {
 
 /// Of a visit of an hour there may be thousands.
 #[tokio::test]
-async fn few_versions_of_a_session_that_goes_on_are_read() {
+async fn few_versions_of_a_continuing_session_are_read() {
     const VIEWS: i64 = 40;
     let (server, store) = own(|_| {}).await;
     for n in 0..VIEWS {

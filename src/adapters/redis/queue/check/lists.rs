@@ -20,7 +20,7 @@ pub(super) struct Shards {
     pub findings: Vec<Diagnostic>,
 }
 
-/// Which lists there may be, and what is wrong with their number.
+/// Which lists may exist, and problems with their number.
 pub(super) async fn shards(
     connection: &Connection<'_>,
     options: &RedisQueueOptions,
@@ -58,7 +58,7 @@ pub(super) async fn shards(
     Ok(Shards { keys: (0..served).map(keys).collect(), findings })
 }
 
-/// What is in a shard.
+/// The contents of a shard.
 #[derive(Default)]
 pub(super) struct Counts {
     pub depth: u64,
@@ -132,7 +132,7 @@ pub(super) async fn counts(
     Ok(Ok(Counts { depth, failed, most_failed: failed, abandoned }))
 }
 
-/// A key that somebody else uses for something else.
+/// A key that another program uses for something else.
 async fn of_another_type(
     connection: &Connection<'_>,
     key: &str,

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use bklit_pipeline::queue::{CLIENT_ID_MEMORY, MAX_SHARDS};
 
-/// Ids that a shard remembers are looked up for so long after it has stopped to add those of a
-/// project: as long as it remembers them, and a while for clocks that were set.
+/// How long after a shard has stopped adding ids of a project its remembered ids are looked up: as
+/// long as it remembers them, plus a margin for clocks that were set.
 const LOOKED_UP: Duration = CLIENT_ID_MEMORY.saturating_add(Duration::from_secs(60 * 60));
 
 /// The layout as it is stored next to the queue. Without it, there is one shard.
@@ -101,7 +101,7 @@ impl Layout {
         homes.filter(|s| *s != home && until.get(s).is_none_or(|until| now < *until)).collect()
     }
 
-    /// Notes for how long a shard has added nothing that would go elsewhere in this layout.
+    /// Records for how long a shard has added nothing that would go elsewhere in this layout.
     pub(in super::super) fn fenced(&self, shard: u32, age: Duration) {
         let until = Instant::now() + LOOKED_UP.saturating_sub(age);
         self.looked_up_until().insert(shard, until);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn earlier_shards_are_asked_for_a_day_after_they_were_fenced() {
+    async fn earlier_shards_are_queried_for_a_day_after_they_were_fenced() {
         let layout = layout(Record::default().with_shards(64, 0));
         let project = (0..).map(|n| n.to_string()).find(|p| layout.home(p) != 0).unwrap();
         assert_eq!(layout.earlier(&project), [0].into());

@@ -1,5 +1,5 @@
-//! The layout that all processes of a queue use: the one that the process that started to push last
-//! has chosen. It is stored next to the first shard.
+//! The layout that all processes of a queue use: the one chosen by the process that started to push
+//! last. It is stored next to the first shard.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(in super::super) struct Layouts {
     keys: Arc<Keys>,
     scripts: Arc<Scripts>,
     durability: Durability,
-    /// The number of shards that this process is to use; `None` for that of the others.
+    /// The number of shards that this process is to use; `None` to use that of the others.
     wanted: Option<u32>,
     known: RwLock<Option<Known>>,
     /// Held by the one caller that reads or changes it.
@@ -198,7 +198,7 @@ impl Layouts {
                 return Ok(self.adopt(next, true));
             }
         }
-        Err(unavailable(format!("{} changes all the time", self.keys.layout)))
+        Err(unavailable(format!("{} keeps changing", self.keys.layout)))
     }
 
     /// Stores a record, unless the stored one is no longer `before`.

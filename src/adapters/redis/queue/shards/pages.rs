@@ -17,7 +17,7 @@ use bklit_wire::time::UtcMillis;
 /// An item of a list.
 pub(in super::super) trait Listed: Send {
     fn id(&mut self) -> &mut String;
-    /// By what it is ordered among those of other shards.
+    /// Its sort key among items of other shards.
     fn time(&self) -> Option<UtcMillis>;
     fn bytes(&self) -> usize;
 }
@@ -72,7 +72,7 @@ pub(in super::super) async fn merged<'a, T: Listed>(
 ) -> Result<Page<T>, QueueError> {
     let most = most.clamp(1, MAX_PAGE);
     let mut lanes = lanes(served, order, after);
-    // So few are read at once that all shards together yield little more than a page.
+    // Few enough are read at once that all shards together yield little more than a page.
     let at_once = most.div_ceil(lanes.len().max(1));
     let (mut items, mut bytes) = (Vec::new(), 0);
     while items.len() < most && bytes < MAX_BATCH_BYTES {
@@ -98,7 +98,7 @@ pub(in super::super) async fn merged<'a, T: Listed>(
     Ok(Page { items, next: (!more.is_empty()).then(|| more.join(",")) })
 }
 
-/// The lists at the beginning of a page. A cursor of a time when there was one shard is a position.
+/// The lists at the beginning of a page. A cursor from when there was only one shard is a position.
 fn lanes<T>(served: u32, order: Order, after: Option<&str>) -> Vec<Lane<T>> {
     let all = |shard| Some((shard, None));
     let starts: Vec<_> = match after {
@@ -118,7 +118,7 @@ fn lanes<T>(served: u32, order: Order, after: Option<&str>) -> Vec<Lane<T>> {
     starts.into_iter().flatten().take(MAX_SHARDS as usize).map(lane).collect()
 }
 
-/// Where a shard is continued.
+/// Where to continue in a shard.
 fn start(part: &str) -> Option<(u32, Option<String>)> {
     let (shard, position) = part.split_once(':').unwrap_or(("0", part));
     let shard = shard.parse().ok().filter(|shard| *shard < MAX_SHARDS)?;

@@ -1,4 +1,4 @@
-//! Pushes items to the shards of their projects, however the number of shards changes meanwhile.
+//! Pushes items to the shards of their projects, even while the number of shards changes.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ impl RedisQueue {
                 return pushing.end(&error);
             }
         }
-        pushing.end(&unavailable("the number of its shards changes all the time"))
+        pushing.end(&unavailable("the number of its shards keeps changing"))
     }
 
     /// Looks items up in the shards that they were pushed to in earlier epochs.

@@ -12,8 +12,8 @@ use bklit_net::log_throttle::LogThrottle;
 use bklit_pipeline::queue::{Claim, QueueError};
 use bklit_wire::duration::seconds;
 
-/// How long a shard that was empty is passed over, unless the others are empty, too, or it is known
-/// to have something.
+/// How long an empty shard is skipped, unless the others are empty, too, or it is known to have
+/// something.
 const EMPTY_FOR: Duration = Duration::from_millis(50);
 /// How long one of several shards may take. A worker waits only a little longer for a batch.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -35,7 +35,7 @@ struct State {
     shards: Vec<Seen>,
 }
 
-/// A shard when it was last asked.
+/// The state of a shard when it was last queried.
 #[derive(Clone, Default)]
 struct Seen {
     empty_at: Option<Instant>,
@@ -58,8 +58,8 @@ impl Turns {
         !shards.is_empty() && shards.iter().all(|shard| state.seen(*shard).is_failing)
     }
 
-    /// The shards in the order to ask them: first those that may have something, then those that were
-    /// empty a moment ago. Failing ones are left out.
+    /// The shards in the order in which to query them: first those that may have something, then
+    /// those that were empty a moment ago. Failing ones are left out.
     fn order(&self, served: u32) -> Vec<u32> {
         let mut state = self.state();
         let first = state.next % served;
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn shards_are_asked_in_turn_and_empty_ones_last() {
+    async fn shards_are_queried_in_turn_and_empty_ones_last() {
         let turns = Turns::default();
         assert_eq!(turns.order(4), [0, 1, 2, 3]);
         turns.was_served(1);

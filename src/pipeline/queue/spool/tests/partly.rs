@@ -24,7 +24,7 @@ fn what_was_retried_in_the_spool_is_moved_although_the_queue_fails() {
                 let invalid: Vec<_> = done.invalid.iter().map(|invalid| &*invalid.id).collect();
                 assert_eq!(invalid, if is_edited { vec!["spool:x"] } else { vec![] });
                 let notified = spooled.shared.filled.notified().now_or_never();
-                assert!(notified.is_some(), "the spool is looked at");
+                assert!(notified.is_some(), "the spool is checked");
                 let deleted = spooled.delete_failed(&ids).await;
                 assert!(matches!(deleted, Err(QueueError::Partly { .. })), "{deleted:?}");
             });

@@ -45,22 +45,22 @@ struct Process {
 struct Departed {
     about: About,
     heard: i64,
-    /// Whether it said so.
+    /// Whether it announced that.
     stopped: bool,
     /// Whether it stored events.
     worked: bool,
 }
 
-/// All processes that are or were heard.
+/// All processes that publish or have published figures.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     running: HashMap<String, Process>,
     departed: HashMap<String, Departed>,
-    /// The store of those that were heard last.
+    /// The store of those that published last.
     store: Option<String>,
-    /// Whether the connection over which they are heard is lost.
+    /// Whether the connection over which they publish is lost.
     is_cut: bool,
-    /// Since when all can be heard.
+    /// Since when the figures of all processes can be received.
     complete_since: Option<i64>,
     now: i64,
 }
@@ -109,7 +109,7 @@ impl Processes {
         second
     }
 
-    /// Finds out which processes are gone.
+    /// Determines which processes have gone.
     pub(super) fn tick(&mut self, now: i64) {
         self.now = now;
         let is_silent = |process: &Process| (now - process.heard).abs() >= LOST_AFTER;
@@ -141,14 +141,14 @@ impl Processes {
         }
     }
 
-    /// The connection over which processes are heard was lost, or is up again.
+    /// The connection over which processes publish was lost, or is up again.
     pub(super) fn cut(&mut self, is_cut: bool) {
         self.is_cut = is_cut;
         self.complete_since = None;
     }
 
-    /// Whether processes may be running that cannot be heard: figures take the same way as the
-    /// events of a queue that several processes share.
+    /// Whether processes may be running whose figures cannot be received: figures take the same
+    /// path as the events of a queue that several processes share.
     fn misses_others(&self) -> bool {
         let is_shared = self.running.len() + self.departed.len() > 1
             || self.last().any(|gauges| !works(gauges));
@@ -156,22 +156,24 @@ impl Processes {
         self.is_cut || (is_shared && self.last().any(fails))
     }
 
-    /// Since which second all processes can be heard; `None` if some may not be.
+    /// The second since which the figures of all processes can be received; `None` if some may not
+    /// be.
     pub(super) fn complete_since(&self) -> Option<i64> {
         self.complete_since
     }
 
-    /// Whether each running process has had the time to publish figures since all can be heard.
+    /// Whether each running process has had time to publish figures since all can be received.
     fn all_heard(&self) -> bool {
         self.complete_since.is_some_and(|since| (self.now - since).abs() >= LOST_AFTER)
     }
 
-    /// Whether none of the processes stores events, although all can be heard.
+    /// Whether none of the processes stores events, although the figures of all can be received.
     pub(super) fn lacks_worker(&self) -> bool {
         self.all_heard() && !self.last().any(works)
     }
 
-    /// When the last process that stored events was heard, if none does any longer.
+    /// When the last process that stored events last published figures, if none stores events any
+    /// more.
     pub(super) fn last_worker(&self) -> Option<i64> {
         let workers = self.departed.values().filter(|departed| departed.worked);
         workers.map(|departed| departed.heard).max()
@@ -184,22 +186,22 @@ fn works(gauges: &Gauges) -> bool {
 }
 
 impl Figures {
-    /// The connection over which processes are heard was lost, or is up again.
+    /// The connection over which processes publish was lost, or is up again.
     pub fn cut(&mut self, is_cut: bool) {
         self.processes.cut(is_cut);
     }
 
-    /// Whether processes may be running that cannot be heard.
+    /// Whether processes may be running whose figures cannot be received.
     pub fn misses_others(&self) -> bool {
         self.processes.complete_since().is_none()
     }
 
-    /// Whether each running process has had the time to publish figures.
+    /// Whether each running process has had time to publish figures.
     pub fn all_heard(&self) -> bool {
         self.processes.all_heard()
     }
 
-    /// Since which second no process stores events, although some wait or arrive.
+    /// The second since which no process stores events, although some wait or arrive.
     pub(super) fn no_worker(&self) -> Option<i64> {
         if !self.processes.lacks_worker() {
             return None;

@@ -80,7 +80,7 @@ pub struct Summary {
     pub paused: Paused,
     /// For how many seconds nothing has been stored although events were waiting.
     pub stalled: Option<u64>,
-    /// Since which second no process stores events, although some wait or arrive.
+    /// The second since which no process stores events, although some wait or arrive.
     pub no_worker: Option<i64>,
     /// One in this many events is shown.
     pub sampling: u32,
@@ -127,7 +127,7 @@ impl Summary {
         self.queue.filter(|queue| !is_failing || queue.lapsed.is_some())
     }
 
-    /// The part of the events that was refused in the last minute, in percent.
+    /// The share of the events that was refused in the last minute, in percent.
     pub fn refused_percent(&self) -> u64 {
         let all = self.accepted.saturating_add(self.refused).max(1);
         u64::try_from(u128::from(self.refused) * 100 / u128::from(all)).unwrap_or(100)

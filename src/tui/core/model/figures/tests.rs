@@ -44,7 +44,7 @@ fn processes_are_merged_over_the_last_minute() {
 }
 
 #[test]
-fn messages_that_come_between_ticks_do_not_make_the_rate_jump() {
+fn messages_between_ticks_do_not_make_the_rate_jump() {
     let mut figures = Figures::default();
     for second in 1000..1060 {
         figures.tick(second);
@@ -115,7 +115,7 @@ fn a_queue_observed_without_a_process_is_shown_until_it_is_old() {
 }
 
 #[test]
-fn a_minute_later_all_is_quiet_and_health_unknown() {
+fn after_a_minute_of_silence_health_is_unknown() {
     let mut figures = Figures::default();
     figures.tick(1000);
     let mut one = (*gauges("a", 5, 5)).clone();
@@ -134,7 +134,7 @@ fn a_minute_later_all_is_quiet_and_health_unknown() {
     assert_eq!(*figures.summary(), Summary::default());
     assert!(!figures.tick(1101), "nothing new to show");
     figures.tick(5);
-    assert_eq!(*figures.summary(), Summary::default(), "a clock set back is no trouble");
+    assert_eq!(*figures.summary(), Summary::default(), "a clock set back is not a stall");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn the_pipeline_stalls_when_events_wait_and_none_is_stored() {
     // Nothing to do.
     watch(&mut figures, 1010..1100, false, &like(queue(0, None)));
     assert_eq!(figures.summary().stalled, None);
-    // It is not what happened before the events came that counts, and failing steps store nothing.
+    // What happened before the events arrived does not count, and failing steps store nothing.
     let mut failing = like(queue(3, Some(2_000)));
     failing.stages[Stage::Worker.index()].count = 1;
     failing.stages[Stage::Clickhouse.index()].errors = 1;
@@ -194,7 +194,7 @@ fn the_pipeline_stalls_while_the_queue_is_lost_and_events_are_spooled() {
     let lost =
         Gauges { queue: queue(0), queue_health: health, failures: vec![failure], ..process() };
     watch(&mut figures, 1010..1025, false, &lost);
-    assert_eq!(figures.summary().stalled, None, "nobody waits");
+    assert_eq!(figures.summary().stalled, None, "no event is waiting");
     watch(&mut figures, 1025..1051, false, &Gauges { queue: queue(9), ..lost });
     assert_eq!(figures.summary().stalled, Some(30));
 }

@@ -8,7 +8,7 @@ use bklit_wire::time::UtcMillis;
 
 /// The most groups kept; those not seen for the longest time are dropped first.
 pub const MAX_GROUPS: usize = 512;
-/// How many groups are dropped at once, so that it happens seldom.
+/// How many groups are dropped at once, so that this is rare.
 const DROPPED_AT_ONCE: usize = MAX_GROUPS / 8;
 /// The most projects counted in a group.
 pub const MAX_PROJECTS: usize = 8;
@@ -88,14 +88,14 @@ pub struct Group {
     pub last: UtcMillis,
     /// The number of lines by project.
     pub projects: ByProject,
-    /// What the last line says is wrong, as it is; at most [`MAX_PART`] bytes.
+    /// What the last line says is wrong, unmasked; at most [`MAX_PART`] bytes.
     pub example: String,
     /// Whether the lines differ in that.
     varies: bool,
     /// The numbers of the last lines, oldest first.
     pub last_lines: VecDeque<u64>,
     minutes: PerMinute,
-    /// By which the group not seen for the longest time is found.
+    /// Orders groups by when they were last seen.
     seen: u64,
 }
 
@@ -136,7 +136,7 @@ impl Group {
         }
     }
 
-    /// What the lines say is wrong: as it is if all say the same, else masked.
+    /// What the lines say is wrong: unmasked if all say the same, else masked.
     pub fn what(&self) -> &str {
         if self.varies { self.key.what() } else { &self.example }
     }

@@ -88,7 +88,7 @@ fn reason_of(line: LineRef<'_>) -> Option<Cow<'_, str>> {
     REASONS.iter().find_map(|name| detail_text(line, name))
 }
 
-/// What a line says is wrong, as it is: its reason, or else its message.
+/// What a line says is wrong, unmasked: its reason, or else its message.
 pub(super) fn what_of(line: LineRef<'_>) -> Cow<'_, str> {
     reason_of(line).unwrap_or_else(|| unfolded(line.message()).0.into())
 }

@@ -180,7 +180,7 @@ fn uuid(n: u128) -> String {
 
 proptest! {
     #[test]
-    fn texts_that_are_equal_up_to_ids_are_masked_alike(
+    fn texts_that_differ_only_in_ids_are_masked_alike(
         pieces in prop::collection::vec(piece(), 0..12),
     ) {
         let (one, other): (Vec<_>, Vec<_>) = pieces.into_iter().unzip();

@@ -79,7 +79,7 @@ impl Span {
     }
 }
 
-/// How much earlier the figures are that others are compared with.
+/// How much earlier the figures are that the current ones are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shift {
     /// An hour earlier.

@@ -39,12 +39,12 @@ impl Layout {
         let place = |nth: u16| {
             let (row, column) = (nth / columns, nth % columns);
             // The last row may have fewer, wider panes.
-            let beside = columns.min(count - row * columns);
+            let in_row = columns.min(count - row * columns);
             let share = |all: u16, parts: u16, nth: u16| all / parts * nth + (all % parts).min(nth);
             let (x, right) =
-                (share(all.width, beside, column), share(all.width, beside, column + 1));
+                (share(all.width, in_row, column), share(all.width, in_row, column + 1));
             let (y, bottom) = (share(all.height, rows, row), share(all.height, rows, row + 1));
-            let has_border = column + 1 < beside;
+            let has_border = column + 1 < in_row;
             let width = right - x - u16::from(has_border);
             let area = Rect { x: all.x + x, y: all.y + y, width, height: bottom - y };
             PanePlace {

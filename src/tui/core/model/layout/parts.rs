@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_live_view_leaves_no_room_unused() {
+    fn the_live_view_uses_all_space() {
         for (width, height) in [(60, 13), (80, 22), (109, 40), (110, 40), (200, 58)] {
             for counts in [[0, 0, 0], [1, 50, 50], [100, 2, 50], [3, 50, 1], [100, 50, 50]] {
                 let parts = VisitorsParts::of(width, height, counts);

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_breaks_after_spaces_and_says_if_it_goes_on() {
+    fn a_body_breaks_after_spaces_and_says_if_it_continues() {
         let data = serde_json::json!({ "error": "refused", "url": "/a/long/path", "n": 1 });
         let line = line(Level::Error, "Batch failed", &data);
         let line = line.as_ref();

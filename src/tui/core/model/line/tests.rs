@@ -45,7 +45,7 @@ fn hostile_parts_are_safe_and_still_read_back() {
 }
 
 #[test]
-fn what_is_too_long_is_cut_and_says_so() {
+fn long_parts_are_truncated_with_a_mark() {
     let data = json!({ "big": "x".repeat(100_000), "error": "small", "later": 1 });
     let mut log = log_with(&data);
     log.message = "é".repeat(50_000).into();

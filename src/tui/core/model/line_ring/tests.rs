@@ -20,7 +20,7 @@ fn fill(ring: &mut LineRing, lines: usize) {
 }
 
 #[test]
-fn numbers_stay_when_old_lines_are_forgotten() {
+fn numbers_stay_when_old_lines_are_evicted() {
     let ring = filled(5_000, 1_500, usize::MAX);
     assert_eq!((ring.first(), ring.next(), ring.len()), (3_500, 5_000, 1_500));
     assert!(ring.get(3_499).is_none() && ring.get(5_000).is_none());
@@ -114,7 +114,7 @@ fn hidden_lines_can_be_shown_again() {
 }
 
 #[test]
-fn the_newest_line_is_kept_even_when_it_is_too_big() {
+fn the_newest_line_is_kept_even_if_it_exceeds_the_limit() {
     let mut ring = filled(10, 10, 1);
     assert_eq!(ring.len(), 1);
     ring.push_log(&log("x".repeat(10_000), Stage::Queue, Level::Info));

@@ -21,7 +21,7 @@ impl Page for EditScreen {
     fn title(&self, model: &Model) -> Vec<Segment> {
         let what = match &self.edit {
             Edit::One(_) => "edit, then retry".to_owned(),
-            Edit::Many { plan, .. } => format!("edit, then retry: {}", plan.deed.rule_text()),
+            Edit::Many { plan, .. } => format!("edit, then retry: {}", plan.operation.rule_text()),
         };
         vec![styled(text::safe(&what).into_owned(), model.options.theme.strong())]
     }

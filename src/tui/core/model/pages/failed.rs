@@ -77,7 +77,8 @@ fn body(model: &Model, body: &str, width: usize) -> Vec<Line<'static>> {
         _ => {
             let raw = text::safe(shown);
             let pieces = text::wrap(&raw, width);
-            let mut rows = vec![Line::from(styled("  no JSON object, as it is:", theme.warning()))];
+            let mut rows =
+                vec![Line::from(styled("  not a JSON object, shown as it is:", theme.warning()))];
             rows.extend(
                 pieces
                     .into_iter()

@@ -72,10 +72,10 @@ fn rows(model: &Model, help: &Help, width: u16) -> Vec<Line<'static>> {
             right.extend(block);
         }
     }
-    beside(left, right, column)
+    side_by_side(left, right, column)
 }
 
-fn beside(
+fn side_by_side(
     left: Vec<Line<'static>>,
     right: Vec<Line<'static>>,
     column: usize,
@@ -85,10 +85,10 @@ fn beside(
     let mut rows = Vec::with_capacity(count);
     for _ in 0..count {
         let mut row = left.next().unwrap_or_default();
-        if let Some(beside) = right.next() {
+        if let Some(other) = right.next() {
             let used = row.spans.iter().map(|span| text::width(&span.content)).sum();
             row.spans.push(" ".repeat(column.saturating_sub(used)).into());
-            row.spans.extend(beside.spans);
+            row.spans.extend(other.spans);
         }
         rows.push(row);
     }

@@ -1,4 +1,4 @@
-//! The table of commands, used for parsing, completion, help and the README.
+//! The table of commands, used for parsing, completion, help and the docs.
 
 use std::time::Duration;
 
@@ -92,16 +92,16 @@ pub const COMMANDS: &[Spec] = &[
     spec("project", "ID|all", Argument::Project, "Show only this project"),
     spec("process", "NAME|all", Argument::Process, "Show only lines of this process"),
     spec("export", "FILE", Argument::File, "Write what this pane shows, or the result of sql: FILE.jsonl or FILE.csv; export! overwrites an existing file"),
-    spec("record", "FILE|off", Argument::FileOrOff, "Write all that comes in to a file, for bklit-tui replay; record! overwrites an existing file"),
+    spec("record", "FILE|off", Argument::FileOrOff, "Record everything to a file, for bklit-tui replay; record! overwrites an existing file"),
     spec("notify", "QUERY|off N", Argument::Notify, "Raise an alert on each line that matches the query, up to 8 queries; without one, list them; off all removes all"),
-    spec("trace", "ID", Argument::EventId, "Trace an event by its id, also one no longer in the log: its earlier lines, and where it is"),
-    spec("session", "ID", Argument::SessionId, "Show all events of a visitor's session by its id, also refused ones"),
-    spec("goto", "TIME", Argument::Moment, "Go to the first line from then on: 14:05, 14:05:30, or 10m for ten minutes ago"),
+    spec("trace", "ID", Argument::EventId, "Trace an event by its id, even one no longer in the log: its earlier lines, and where it is now"),
+    spec("session", "ID", Argument::SessionId, "Show all events of a visitor's session by its id, including refused ones"),
+    spec("goto", "TIME", Argument::Moment, "Go to the first line at or after a time: 14:05, 14:05:30, or 10m for ten minutes ago"),
     spec("save", "NAME", Argument::NewName, "Save this pane's filter under a name"),
     spec("load", "NAME", Argument::SavedName, "Apply a filter that was saved or is in the config file"),
     spec("theme", "NAME", Argument::Theme, "Colours for a dark or a light background, or none: dark, light, mono"),
     spec("set", "NAME on|off", Argument::Switch, "Turn on or off: utc (times), ascii (signs), fold (repeats as one line), wrap (long lines), mouse"),
-    spec("problems", "", Argument::None, "Warnings, errors and failed events, grouped by what they say"),
+    spec("problems", "", Argument::None, "Similar warnings, errors and failed events, in groups"),
     spec("queue", "", Argument::None, "The queue: batches in flight and failed events"),
     spec("live", "", Argument::None, "Current visitors"),
     spec("history", "", Argument::None, "Figures over time, of the whole pipeline"),
@@ -110,7 +110,7 @@ pub const COMMANDS: &[Spec] = &[
     spec("who", "", Argument::None, "Events by project, token, address, page, type, referrer or country"),
     spec("processes", "", Argument::None, "Processes that share a Redis"),
     spec("sql", "QUERY|NAME", Argument::Sql, "Query the store: run an SQL statement or a saved query; without one, open the screen"),
-    spec("pause", "intake|workers REASON", Argument::Pause, "Pause accepting events (intake) or storing them (workers), in all processes of the queue"),
+    spec("pause", "intake|workers REASON", Argument::Pause, "Pause accepting events (intake) or storing them (workers), in all processes that share the queue"),
     spec("resume", "intake|workers", Argument::Resume, "Resume what was paused"),
     spec("verify", "", Argument::None, "Results of dual-write verification"),
     spec("help", "", Argument::None, "Keys and commands"),
@@ -351,7 +351,7 @@ fn notify(argument: &str) -> Result<Notify, String> {
 /// The format of a file, by its name.
 ///
 /// # Errors
-/// Which names there are.
+/// If the name is unknown, with the known ones.
 pub fn format_of(path: &str) -> Result<Format, String> {
     match path.rsplit_once('.') {
         Some((_, "jsonl")) => Ok(Format::Jsonl),
@@ -389,7 +389,7 @@ fn switch(argument: &str) -> Result<Command, String> {
     }
 }
 
-/// The table as Markdown, for the README.
+/// The table as Markdown, for docs/console.md.
 pub fn markdown() -> String {
     let mut out = String::from("| command | |\n| --- | --- |\n");
     for spec in COMMANDS {

@@ -138,7 +138,7 @@ impl Palette {
     }
 }
 
-/// The position after or before the chosen one of `count`, round and round.
+/// The position after or before the chosen one of `count`, wrapping around.
 pub(super) fn cycled(chosen: Option<usize>, count: usize, forward: bool) -> usize {
     match (chosen, forward) {
         (None, true) => 0,

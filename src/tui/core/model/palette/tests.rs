@@ -29,7 +29,7 @@ fn commands_are_understood() {
 }
 
 #[test]
-fn mistakes_say_what_is_allowed() {
+fn errors_say_what_is_allowed() {
     for (line, allowed) in [
         ("", "unknown command"),
         ("quit", "unknown command: quit"),
@@ -101,7 +101,7 @@ fn every_command_completes_and_can_be_parsed() {
 }
 
 #[test]
-fn tab_goes_round_and_completes_what_is_alone() {
+fn tab_cycles_and_completes_a_single_candidate() {
     let mut palette = Palette::new(Known::default());
     palette.input = Input::new("se".into());
     palette.complete();

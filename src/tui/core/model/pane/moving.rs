@@ -67,7 +67,7 @@ impl Pane {
     }
 
     /// Goes to the line shown before or after a given one, which may itself be hidden.
-    pub fn go_beside(&mut self, line: u64, direction: Direction, height: usize) {
+    pub fn go_to_adjacent(&mut self, line: u64, direction: Direction, height: usize) {
         let place = match direction {
             Direction::Older => self.index.partition_point(|&number| number < line).checked_sub(1),
             Direction::Newer => Some(self.index.partition_point(|&number| number <= line)),

@@ -71,16 +71,16 @@ impl Pane {
     pub fn set_filter(&mut self, filter: Filter, ring: &LineRing, limit: u64, height: usize) {
         self.filter = filter;
         self.before_visit = None;
-        self.begin_anew(ring, limit, height);
+        self.restart(ring, limit, height);
     }
 
     /// Folds repeats into one line, or shows all lines again.
     pub fn set_folds(&mut self, folds: bool, ring: &LineRing, limit: u64, height: usize) {
         self.folds = folds;
-        self.begin_anew(ring, limit, height);
+        self.restart(ring, limit, height);
     }
 
-    fn begin_anew(&mut self, ring: &LineRing, limit: u64, height: usize) {
+    fn restart(&mut self, ring: &LineRing, limit: u64, height: usize) {
         self.held = None;
         let start = match self.position {
             Position::Follow => limit,

@@ -109,19 +109,19 @@ impl Pane {
     /// Examines the next lines of the index; returns the position of the first match.
     fn seek_shown(&self, seek: &mut Seek, ring: &LineRing) -> Option<usize> {
         let slice = usize::try_from(self.slice).unwrap_or(usize::MAX);
-        let is_it =
+        let matches =
             |&place: &usize| ring.get(self.index[place]).is_some_and(|line| seek.wanted.is(line));
         let border = self.index.partition_point(|&number| number < seek.at);
         match seek.direction {
             Direction::Older => {
                 let from = border.saturating_sub(slice);
-                let found = (from..border).rev().find(is_it);
+                let found = (from..border).rev().find(matches);
                 seek.at = self.index.get(from).map_or(seek.at, |&number| number.min(seek.at));
                 found
             }
             Direction::Newer => {
                 let to = border.saturating_add(slice).min(self.index.len());
-                let found = (border..to).find(is_it);
+                let found = (border..to).find(matches);
                 let last = to.checked_sub(1).and_then(|place| self.index.get(place));
                 seek.at = last.map_or(seek.at, |&number| seek.at.max(number + 1));
                 found

@@ -13,7 +13,7 @@ use crate::model::line::LineRef;
 use bklit_wire::debug_log::Level;
 use bklit_wire::time::UtcMillis;
 
-/// How many line numbers a block covers: few enough to count again in between.
+/// How many line numbers a block covers: few enough to recount on demand.
 const BLOCK: u64 = 1024;
 
 /// The second in which a line was written.

@@ -91,7 +91,7 @@ fn a_view_at_the_end_that_does_not_follow_stays_too() {
 
 /// Regression seen in other consoles: changing the filter while scrolled shows nothing.
 #[test]
-fn another_filter_keeps_the_place_and_gives_it_back() {
+fn changing_the_filter_keeps_the_position() {
     let (ring, mut pane) = with_lines(600, 1_000);
     pane.move_view(Direction::Older, 300, HEIGHT);
     let before = (pane.cursor_line(), pane.window(HEIGHT));
@@ -118,7 +118,7 @@ fn a_limit_holds_lines_back() {
 }
 
 #[test]
-fn a_search_finds_and_wraps_and_stays_true() {
+fn a_search_finds_wraps_and_stays_current() {
     let (mut ring, mut pane) = with_lines(100, 100);
     pane.set_search(query("\"line 4\""), &ring, ring.next(), HEIGHT);
     assert_eq!(pane.found().len(), 11);
@@ -136,7 +136,7 @@ fn a_search_finds_and_wraps_and_stays_true() {
 }
 
 #[test]
-fn jumps_by_level_go_both_ways_and_end() {
+fn jumps_by_level_work_in_both_directions() {
     let (ring, mut pane) = with_lines(120, 1_000);
     let next = |pane: &mut Pane, direction| {
         (jump(pane, Wanted::Level(Level::Error), direction, &ring), pane.cursor_line())
@@ -160,7 +160,7 @@ fn a_resize_keeps_the_line_on_the_screen() {
 }
 
 #[test]
-fn a_filter_over_many_lines_begins_where_the_reader_is_and_gets_all() {
+fn a_filter_over_many_lines_starts_at_the_reader_and_covers_all() {
     for up in [0, 300, 4_000] {
         let (mut ring, mut pane) = with_lines(5_000, 10_000);
         let at_once: Vec<_> = (0..5_000).filter(|number| number % 50 == 7).collect();
@@ -234,7 +234,7 @@ fn repeats_fold_into_their_newest_line() {
 
 /// A jump gives the same result for any slice size and any lines examined before.
 #[test]
-fn jumps_in_slices_end_where_those_at_once_do() {
+fn jumps_in_slices_end_at_the_same_line() {
     let errors = || Wanted::Level(Level::Error);
     for folds in [false, true] {
         for (slice, up) in [(1, 40), (7, 2_000), (100, 0), (100, 4_990)] {
@@ -263,7 +263,7 @@ fn jumps_in_slices_end_where_those_at_once_do() {
 }
 
 #[test]
-fn a_jump_looks_at_no_more_than_a_slice_at_a_time_and_outlives_eviction() {
+fn a_jump_examines_one_slice_at_a_time_and_survives_eviction() {
     let (mut ring, mut pane) = with_lines(5_000, 5_000);
     pane.set_slice(100);
     let mut seek = pane.seek(Wanted::Event("nowhere".into()), Direction::Older).unwrap();

@@ -161,7 +161,7 @@ impl HistoryPanel {
         }
     }
 
-    /// Keeps the selected time in the window while that moves on.
+    /// Keeps the selected time in the window as the window moves.
     pub(crate) fn follow_cursor(&mut self, now: UtcMillis) {
         if self.cursor.is_none_or(|at| at >= self.from(now)) {
             return;
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_looked_at_stays_in_the_window_and_within_what_is_kept() {
+    fn the_selected_time_stays_in_the_window_and_within_the_history() {
         for span in Span::ALL {
             let mut panel = HistoryPanel { span, ..HistoryPanel::default() };
             for (moves, points) in [(400, -7), (2_000, -60), (100, 13), (3_000, 60)] {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_stays_at_the_time_looked_at_while_time_passes() {
+    fn the_window_stays_at_the_selected_time_while_time_passes() {
         for span in Span::ALL {
             let mut panel = HistoryPanel { span, ..HistoryPanel::default() };
             panel.step(-2, now());
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn zooming_stays_at_the_time_looked_at() {
+    fn zooming_keeps_the_selected_time() {
         let mut panel = HistoryPanel::default();
         panel.show(Span::Week, None);
         panel.step(-50, now());

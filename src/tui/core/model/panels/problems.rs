@@ -282,7 +282,7 @@ impl ProblemsPanel {
         }
         for group in self.groups.iter() {
             let failed = of_lines.get(&group.key).copied();
-            // What still has failed events is a problem, however old it is.
+            // A group that still has failed events is a problem, however old it is.
             if failed.is_some() || in_span(group, self.span, now) > 0 {
                 rows.push(Problem { key: ProblemKey::Lines(group.key.clone()), failed });
             }

@@ -14,13 +14,14 @@ use bklit_wire::time::UtcMillis;
 pub enum ProcessState {
     /// It publishes figures: these.
     Running(ProcessFigures),
-    /// It publishes no figures since then, and nobody can: the connection to it is lost, too.
+    /// No figures have been received since then, but the connection to it is lost, too.
     Unknown(UtcMillis),
-    /// It published its last figures then, and did not say that it stops.
+    /// It published its last figures then, without announcing that it was stopping.
     Lost(UtcMillis),
     /// It stopped as it was asked to.
     Stopped(UtcMillis),
-    /// It was not heard by this console; its figures in the history end in the minute before this.
+    /// It published nothing while this console was open; its figures in the history end in the
+    /// minute before this.
     Past(Option<UtcMillis>),
 }
 
@@ -33,7 +34,7 @@ pub struct ProcessRow {
     pub about: About,
     /// Whether it runs.
     pub state: ProcessState,
-    /// Failed steps in the last minute or, of one that was not heard, in the last hour.
+    /// Failed steps in the last minute or, for one known only from the history, in the last hour.
     pub errors: u64,
 }
 
@@ -46,7 +47,7 @@ impl ProcessRow {
         }
     }
 
-    /// When there was the last sign of life of one that does not run, and 0 for one that does.
+    /// The time of the last sign of life of a process that is not running; 0 for one that is.
     fn ended(&self) -> i64 {
         match &self.state {
             ProcessState::Running(_) => 0,
@@ -67,8 +68,8 @@ pub struct ProcessesPanel {
 }
 
 impl ProcessesPanel {
-    /// The processes, as of this second: running ones first, by host; then those that were heard, and those in
-    /// the history, latest first.
+    /// The processes, as of this second: running ones first, by host; then those that have
+    /// published figures, then those in the history, latest first.
     pub fn rows(&self) -> &[ProcessRow] {
         &self.rows
     }

@@ -16,7 +16,7 @@ const BATCH_EVERY: i64 = 2_000;
 const FIRST_FAILED: usize = 100;
 /// The interval grows by [`QUEUE_EVERY`] for each of this many failed events.
 const FEW_FAILED: usize = 1_000;
-/// The most failed events shown. What is done with all of them includes the rest.
+/// The most failed events shown. Changes of all of them include the rest.
 pub const MAX_FAILED: usize = 5_000;
 
 /// The lists of the screen.
@@ -131,8 +131,7 @@ impl QueuePanel {
         item.iter().for_each(|item| self.marks.toggle(item));
     }
 
-    /// The marked failed events, or without marks all those that the filter lets through, loaded or
-    /// not.
+    /// The marked failed events, or without marks all those that match the filter, loaded or not.
     pub(crate) fn chosen(&self) -> (Which, Known) {
         if self.marks.count() > 0 {
             let known = Known { count: self.marks.count(), is_exact: true };

@@ -1,4 +1,4 @@
-//! Where events come from: by what they are counted, and the last answer.
+//! Where events come from: what they are counted by, and the last answer.
 
 use super::Polled;
 use crate::model::cursor::Cursor;

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_offered_depends_on_what_comes_before() {
+    fn completions_depend_on_the_text_before() {
         assert_eq!(words("pa|", false), ["pages", "PARTITION".to_lowercase().as_str()]);
         assert_eq!(words("SEL|", false), ["SELECT"]);
         assert_eq!(words("sel|", false), ["select"]);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_offered_in_a_text_a_number_or_within_a_word() {
+    fn nothing_is_completed_in_strings_numbers_or_within_words() {
         for sql in ["SELECT 'ur|", "SELECT 'ur'|", "SELECT 12|", "SELECT u|rl", "SELECT url |", "|"]
         {
             assert_eq!(words(sql, false), [""; 0], "{sql}");
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn choosing_goes_round_and_replaces_only_the_word() {
+    fn completions_cycle_and_replace_only_the_word() {
         let schema = schema();
         let sources = Sources { schema: Some(&schema), saved: &[] };
         let sql = "SELECT i FROM tracked_event";

@@ -33,7 +33,7 @@ const SCHEMA_EVERY: i64 = 30_000;
 /// The most characters in a query that is typed.
 pub const MAX_CHARS: usize = 4_000;
 
-/// What is below the query.
+/// The content below the query.
 #[derive(Debug, Default)]
 pub enum Outcome {
     /// The saved queries: none was run yet.
@@ -63,7 +63,7 @@ pub struct SqlPanel {
     pub completion: Completion,
     /// The tables.
     pub schema: Polled<SqlSchema>,
-    /// What is below the query.
+    /// The content below the query.
     pub outcome: Outcome,
     /// The selected row, or saved query.
     pub cursor: Cursor,

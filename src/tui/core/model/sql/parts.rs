@@ -12,7 +12,7 @@ use bklit_wire::text;
 
 /// The most rows of the query that are shown.
 const MAX_INPUT_ROWS: usize = 6;
-/// What the query takes at most of the height, as a divisor.
+/// The largest fraction of the height that the query takes, as a divisor.
 const INPUT_SHARE: usize = 3;
 /// Columns before and after the query.
 const INPUT_MARGINS: u16 = 5;

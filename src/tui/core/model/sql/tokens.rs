@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_has_words_texts_and_comments() {
+    fn statements_are_split_into_words_strings_and_comments() {
         use Kind::{Comment, Name, Other, Text, Word};
         assert_eq!(
             kinds("SELECT e.id, 'it''s -- no' FROM \"a b\" -- end\n/* c */ x"),

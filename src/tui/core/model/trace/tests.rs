@@ -40,7 +40,7 @@ fn an_events_lines_and_its_batchs_in_the_order_of_time() {
 }
 
 #[test]
-fn lines_of_before_come_from_elsewhere_and_none_twice() {
+fn earlier_lines_are_requested_and_none_is_shown_twice() {
     let log = |at: i64, message: &'static str, event: Option<&str>| {
         let mut log = DebugLog::new(Stage::Worker, Level::Info, message);
         log.timestamp = UtcMillis::from_epoch_millis(at);

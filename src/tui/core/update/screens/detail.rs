@@ -14,8 +14,8 @@ use crate::update::mouse;
 impl Handler for Detail {
     fn act(model: &mut Model, action: Action, _nth: usize) -> Outcome {
         match action {
-            Action::NextLine => go_beside(model, Direction::Newer),
-            Action::PreviousLine => go_beside(model, Direction::Older),
+            Action::NextLine => go_to_adjacent(model, Direction::Newer),
+            Action::PreviousLine => go_to_adjacent(model, Direction::Older),
             _ => return Outcome::Ignored,
         }
         Outcome::Done(None)
@@ -23,10 +23,10 @@ impl Handler for Detail {
 
     /// Next to the log, the keys that move by a line move in the log.
     fn scroll(model: &mut Model, action: Action) {
-        let is_beside = model.layout().is_some_and(|layout| layout.detail.is_some());
+        let is_next_to_log = model.layout().is_some_and(|layout| layout.detail.is_some());
         match action {
-            Action::Up if is_beside => go_beside(model, Direction::Older),
-            Action::Down if is_beside => go_beside(model, Direction::Newer),
+            Action::Up if is_next_to_log => go_to_adjacent(model, Direction::Older),
+            Action::Down if is_next_to_log => go_to_adjacent(model, Direction::Newer),
             _ => page::scroll::<Self>(model, action),
         }
     }
@@ -62,7 +62,7 @@ impl Handler for Detail {
 }
 
 /// Shows the line before or after; the selection on the screen below moves as well.
-fn go_beside(model: &mut Model, direction: Direction) {
+fn go_to_adjacent(model: &mut Model, direction: Direction) {
     let Some(number) = model.shown::<Detail>().map(|shown| shown.number) else { return };
     let before = model.screens.pop();
     match step(model, number, direction) {

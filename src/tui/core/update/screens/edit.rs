@@ -1,7 +1,7 @@
 //! Failed events are edited, compared with what they were, and retried.
 
 use super::{Handler, Outcome, Selection, page, queue};
-use crate::bulk::{Deed, Known, Plan, Preview, Which};
+use crate::bulk::{Known, Operation, Plan, Preview, Which};
 use crate::keymap::Action;
 use crate::model::edit::{Edit, EditScreen, EditState, editable};
 use crate::model::screen::Screen;
@@ -68,7 +68,7 @@ fn again(model: &mut Model) -> Option<Effect> {
             Some(Effect::Edit(text))
         }
         Edit::Many { plan, preview, .. } => {
-            let (which, rule) = (plan.which.clone(), plan.deed.rule_text());
+            let (which, rule) = (plan.which.clone(), plan.operation.rule_text());
             let known = Known { count: preview.chosen, is_exact: true };
             model.screens.pop();
             prompt::open(model, PromptPurpose::Rule(which, known), rule);
@@ -166,7 +166,7 @@ pub(in crate::update) fn retried(
         Ok(KeptEdit { kept, .. }) => {
             (format!("edited event put back into the queue; original: {kept}"), None)
         }
-        // To be repeated: if it was done, the event is no longer in the failed queue.
+        // Can be repeated: if it was done, the event is no longer in the failed queue.
         Err(why) => (format!("cannot edit: {why}"), Some(EditState::Valid)),
     };
     let is_sending = |screen: &EditScreen| {
@@ -184,14 +184,14 @@ pub(in crate::update) fn retried(
 
 /// Shows what a rule would change.
 pub(in crate::update) fn previewed(model: &mut Model, plan: &Plan, preview: Preview) {
-    let Deed::Preview(rule) = &plan.deed else { return };
+    let Operation::Preview(rule) = &plan.operation else { return };
     if preview.changes == 0 {
         let chosen = crate::format::plural(preview.chosen, "event");
         model.notify(format!("the rule changes none of {chosen}: {rule}"));
         return;
     }
     let known = Known { count: preview.changes, is_exact: true };
-    let plan = Plan { deed: Deed::Edit(rule.clone()), known, ..plan.clone() };
+    let plan = Plan { operation: Operation::Edit(rule.clone()), known, ..plan.clone() };
     model.push_screen(Screen::Edit(Box::new(EditScreen::many(plan, preview))));
 }
 

@@ -18,7 +18,7 @@ use crate::update::navigation;
 use bklit_wire::debug_log::Stage;
 use bklit_wire::time::UtcMillis;
 
-/// Points by which the selected time is moved at once by a page.
+/// Points by which a page key moves the selected time.
 const PAGE: i64 = 12;
 
 impl Handler for HistoryScreen {
@@ -112,7 +112,7 @@ impl Handler for HistoryScreen {
         model.panels.history.selected.select(place, count, height);
     }
 
-    /// Looks at the time that is clicked.
+    /// Selects the time that is clicked.
     fn click(model: &mut Model, layout: &Layout, at: Position) -> Option<Effect> {
         let graphs = PageParts::of(layout.overlay()).graphs();
         if graphs.contains(at) {

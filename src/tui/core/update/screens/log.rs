@@ -181,7 +181,7 @@ pub(super) fn selected(model: &Model) -> Option<Detail> {
 /// Moves to the line shown before or after a line, which may itself be hidden.
 pub(super) fn step(model: &mut Model, number: u64, direction: Direction) -> Option<Detail> {
     let height = model.log_height();
-    model.panes.focused_mut().go_beside(number, direction, height);
+    model.panes.focused_mut().go_to_adjacent(number, direction, height);
     selected(model)
 }
 
@@ -221,7 +221,7 @@ fn pause(model: &mut Model) {
 fn clear(model: &mut Model) {
     let lines = model.ring.len() as u64;
     model.ring.hide_all();
-    begin_anew(model);
+    restart(model);
     let key = model.key(Action::Unclear);
     model.notify(format!("cleared {}; {key} shows them again", format::lines(lines)));
 }
@@ -239,10 +239,10 @@ fn unclear(model: &mut Model) {
 pub(in crate::update) fn forget_lines(model: &mut Model) {
     model.ring.clear();
     model.panels.problems = ProblemsPanel::default();
-    begin_anew(model);
+    restart(model);
 }
 
-fn begin_anew(model: &mut Model) {
+fn restart(model: &mut Model) {
     model.seek = None;
     if let Flow::Paused { since, oldest } = &mut model.flow {
         (*since, *oldest) = (model.ring.next(), model.ring.first());

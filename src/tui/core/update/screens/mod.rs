@@ -248,7 +248,7 @@ fn settle_panels(model: &mut Model) {
 pub(super) fn open(model: &mut Model, action: Action) -> Option<Effect> {
     let screen = match action {
         Action::Problems => {
-            // What is worst now, not what was looked at before.
+            // Shows the worst problem now, not the one selected before.
             model.panels.problems.restart();
             Screen::Problems(ProblemsScreen)
         }

@@ -1,4 +1,4 @@
-//! The problems: warnings, errors and failed events, grouped by what they say.
+//! The problems: similar warnings, errors and failed events, in groups.
 
 use ratatui::layout::Rect;
 

@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::{Handler, List, Outcome, Selection, batch, edit, neighbour, settle_panels};
-use crate::bulk::{Deed, Known, Which};
+use crate::bulk::{Known, Operation, Which};
 use crate::format;
 use crate::keymap::Action;
 use crate::model::cursor::{across, target};
@@ -17,7 +17,7 @@ use crate::update::{bulk, prompt};
 use bklit_wire::backend::Change;
 use bklit_wire::queue::FailedView;
 
-/// Somebody else has changed it.
+/// Changed by someone else.
 pub(super) const GONE: &str = "nothing changed: it is no longer in the failed queue";
 const NO_FAILED: &str = "no failed event is selected";
 
@@ -231,8 +231,8 @@ pub(super) fn change_many(model: &mut Model, action: Action, which: Which, known
     if !may_change(model, known.count == 0) {
         return;
     }
-    let deed = if action == Action::RetryAll { Deed::Retry } else { Deed::Delete };
-    let plan = bulk::plan(model, deed, which, known);
+    let operation = if action == Action::RetryAll { Operation::Retry } else { Operation::Delete };
+    let plan = bulk::plan(model, operation, which, known);
     prompt::open(model, PromptPurpose::Confirm(Box::new(plan)), String::new());
 }
 

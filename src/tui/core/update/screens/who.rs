@@ -25,11 +25,11 @@ impl Handler for WhoScreen {
     fn act(model: &mut Model, action: Action, _nth: usize) -> Outcome {
         let query = model.panels.who.query();
         let changed = match action {
-            Action::NextList => WhoQuery { by: query.by.beside(true), ..query },
-            Action::PreviousList => WhoQuery { by: query.by.beside(false), ..query },
-            Action::ZoomIn => WhoQuery { span: query.span.beside(false), ..query },
-            Action::ZoomOut => WhoQuery { span: query.span.beside(true), ..query },
-            Action::SortGroups => WhoQuery { sort: query.sort.beside(true), ..query },
+            Action::NextList => WhoQuery { by: query.by.cycle(true), ..query },
+            Action::PreviousList => WhoQuery { by: query.by.cycle(false), ..query },
+            Action::ZoomIn => WhoQuery { span: query.span.cycle(false), ..query },
+            Action::ZoomOut => WhoQuery { span: query.span.cycle(true), ..query },
+            Action::SortGroups => WhoQuery { sort: query.sort.cycle(true), ..query },
             Action::OpenRow => {
                 open_row(model);
                 return Outcome::Done(None);
@@ -102,12 +102,12 @@ impl Wanted {
         let by = who.query().by;
         if by == Dimension::Project {
             return match row.value.as_str() {
-                "" => Err("what was refused without a project has no filter".to_owned()),
+                "" => Err("events refused without a project cannot be filtered".to_owned()),
                 project => Ok(Self { project: Some(project.to_owned()), query: None }),
             };
         }
         let query = Query::of(Ast { inverted: false, terms: vec![term(by, &row.value)] });
-        Ok(Self { project: None, query: Some(query.ok_or("there is no filter for it")?) })
+        Ok(Self { project: None, query: Some(query.ok_or("this value cannot be filtered")?) })
     }
 
     /// The filter in the query language.

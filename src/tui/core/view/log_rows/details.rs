@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_url_the_path_stays() {
+    fn a_shortened_url_keeps_its_path() {
         let url = "https://www.example.com/docs/getting-started";
         for (room, shown) in [
             (40, "url=www.example.com/docs/getting-started"),

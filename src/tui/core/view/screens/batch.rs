@@ -93,7 +93,7 @@ fn lease(model: &Model, batch: &BatchInFlight) -> (String, Style) {
     let left = lease_left(model, batch);
     let time = format::micros(left.unsigned_abs() as f64 * 1e3);
     match left {
-        // Released, or its worker's process has ended; nobody has held it since an unknown time.
+        // Released, or its worker's process has ended; it has been unclaimed for an unknown time.
         _ if batch.lease_until <= UtcMillis::from_epoch_millis(0) => {
             ("released".to_owned(), theme.error())
         }
@@ -227,7 +227,7 @@ fn event_row(model: &Model, event: &EventView, selected: bool, buf: &mut Buffer,
     let kind = event.r#type.map_or("–", |kind| kind.as_str());
     put(buf, at, 12, 11, kind, theme.plain());
     // The id is the most important part; the project gets the remaining space.
-    let id = event.event_id.as_deref().map_or("no event, or none with an id".into(), text::safe);
+    let id = event.event_id.as_deref().map_or("not an event, or without an id".into(), text::safe);
     let room = width.saturating_sub(25);
     let used = put(buf, at, 24, room, &text::clip_start(&id, room), theme.strong());
     let project = event.project_id.as_deref().map_or("–".into(), text::safe);

@@ -131,12 +131,12 @@ pub(in crate::view) fn shown_by(model: &Model, pane: &Pane) -> Vec<String> {
         None => {}
     }
     // A group is of one level.
-    let is_said = |condition| {
+    let is_named = |condition| {
         let of_group = matches!(condition, Condition::Group | Condition::Level);
         of_group && matches!(pane.visit(), Some(Visit::Group))
     };
     let conditions = Condition::ALL.into_iter();
-    let conditions = conditions.filter(|&condition| filter.has(condition) && !is_said(condition));
+    let conditions = conditions.filter(|&condition| filter.has(condition) && !is_named(condition));
     phrases.extend(conditions.map(|condition| phrase(model, filter, condition)));
     if pane.folds() {
         phrases.push("repeats folded".to_owned());
@@ -219,7 +219,7 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
         left.push(vec![what, styled(count, theme.warning())]);
     }
     let left = joined(left, theme);
-    let mut right = amiss(model);
+    let mut right = missing(model);
     right.extend(seeking(model));
     if let Some(done) = pane.progress(model.ring(), model.limit()) {
         let does = if pane.filter().shows_all() { "searching" } else { "filtering" };
@@ -231,7 +231,7 @@ fn status(model: &Model, buf: &mut Buffer, area: Rect) {
         right.push(vec![styled(nth, theme.warning())]);
     }
     // What is shown matters more than where the reader is in it.
-    let right = places(model).into_iter().map(|place| {
+    let right = positions(model).into_iter().map(|place| {
         let place = std::iter::once(vec![place]);
         joined(right.iter().cloned().chain(place).collect(), theme)
     });
@@ -259,7 +259,7 @@ fn seeking(model: &Model) -> Option<Vec<Segment>> {
 }
 
 /// Why lines may be missing.
-fn amiss(model: &Model) -> Vec<Vec<Segment>> {
+fn missing(model: &Model) -> Vec<Vec<Segment>> {
     let theme = model.options.theme;
     let mut items = Vec::new();
     if model.lost() > 0 {
@@ -268,13 +268,13 @@ fn amiss(model: &Model) -> Vec<Vec<Segment>> {
     }
     if let Some(recording) = &model.recording {
         let size = format::bytes(recording.bytes);
-        let said = match &recording.broke {
+        let text = match &recording.broke {
             None => styled(format!("recording {size}"), theme.warning()),
             Some(why) => {
                 styled(format!("recording stopped at {size}: {}", text::safe(why)), theme.error())
             }
         };
-        items.push(vec![said]);
+        items.push(vec![text]);
         if recording.lost > 0 {
             let lost = format!("{} not recorded", format::count(recording.lost));
             items.push(vec![styled(lost, theme.error())]);
@@ -302,7 +302,7 @@ fn amiss(model: &Model) -> Vec<Vec<Segment>> {
 }
 
 /// The reader's position, from the most to the fewest words.
-fn places(model: &Model) -> Vec<Segment> {
+fn positions(model: &Model) -> Vec<Segment> {
     let theme = model.options.theme;
     let pane = model.pane();
     let shown = pane.index().len() as u64;

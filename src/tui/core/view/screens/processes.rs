@@ -163,7 +163,7 @@ fn process_row(
     if let Some(failure) = figures.failures.first() {
         let room = usize::from(at.width).saturating_sub(used + 2);
         let why = why(failure);
-        // In too little space, only the status line has it.
+        // If there is too little space, it is only in the status line.
         if room >= MIN_REASON {
             let why = reason::clip(&why, room);
             put(buf, at, used + 1, room, &text::safe(&why), theme.error());

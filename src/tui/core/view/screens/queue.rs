@@ -46,8 +46,8 @@ impl Draw for QueueScreen {
         let queue = &model.panels().queue;
         let works = match binding.action {
             Action::RetryAll | Action::EditMany | Action::DeleteAll => {
-                let is_there = queue.selected_item().is_some() || queue.marks().count() > 0;
-                !model.options.read_only && is_there
+                let has_selection = queue.selected_item().is_some() || queue.marks().count() > 0;
+                !model.options.read_only && has_selection
             }
             Action::RetryOne | Action::EditOne | Action::DeleteOne => {
                 !model.options.read_only && queue.selected_item().is_some()
@@ -99,10 +99,10 @@ fn nothing(model: &Model) -> String {
         (None, Some(_)) if !panel.filter().is_empty() => match panel.unknown() {
             0 => "No failed event matches.".to_owned(),
             older if panel.all().len() < MAX_FAILED => {
-                format!("None of the newest so far; looking through {} more…", format::count(older))
+                format!("None of the newest so far; searching {} more…", format::count(older))
             }
             older => format!(
-                "None of the {} newest; `bklit-tui queue list --reason` looks at the {} older too.",
+                "None of the newest {}; `bklit-tui queue list --reason` also searches the {} older ones.",
                 format::count(panel.all().len() as u64),
                 format::count(older)
             ),

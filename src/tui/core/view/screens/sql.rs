@@ -58,7 +58,7 @@ fn render(model: &Model, buf: &mut Buffer, area: Rect) -> Option<Position> {
     let engine = panel.engine().map_or("", |engine| engine.as_str());
     let title = [styled("sql", theme.strong()), styled(format!(" {engine}"), theme.dim())];
     let bounds = format!(
-        "only reads, {} rows, {} s at most",
+        "read-only, at most {} rows and {} s",
         format::count(MAX_ROWS as u64),
         TIME_LIMIT.as_secs()
     );
@@ -66,7 +66,7 @@ fn render(model: &Model, buf: &mut Buffer, area: Rect) -> Option<Position> {
     let rows = model.sql_input_rows(area);
     let parts = SqlParts::of(area, rows.len());
     let cursor = input(model, &rows, buf, parts.input);
-    rule(buf, parts.divider, theme, &state(model, panel), &trouble(panel, theme));
+    rule(buf, parts.divider, theme, &state(model, panel), &problem(panel, theme));
     match &panel.outcome {
         Outcome::Saved => saved(model, buf, &parts),
         Outcome::Rows(table) => table_rows(model, table, buf, &parts),
@@ -145,7 +145,7 @@ fn state(model: &Model, panel: &SqlPanel) -> Vec<Segment> {
 }
 
 /// Why there is no completion.
-fn trouble(panel: &SqlPanel, theme: Theme) -> Vec<Segment> {
+fn problem(panel: &SqlPanel, theme: Theme) -> Vec<Segment> {
     let why = polled::error(&panel.schema).map(|why| format!("tables unknown: {why}"));
     why.map(|why| styled(why, theme.warning())).into_iter().collect()
 }

@@ -92,7 +92,7 @@ fn place(model: &Model, trace: &Trace) -> Vec<Segment> {
     let theme = model.options.theme;
     let dim = |text: &str| vec![styled(text.to_owned(), theme.dim())];
     if model.replay().is_some() {
-        return dim("a recording: where the event is now is not asked");
+        return dim("where the event is now is unknown in a recording");
     }
     if !matches!(trace.subject(), Some(Subject::Event(_))) {
         return Vec::new();

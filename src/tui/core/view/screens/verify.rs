@@ -63,13 +63,13 @@ fn figures(model: &Model, found: &VerifyGauges, buf: &mut Buffer, area: Rect) {
         None => (String::new(), theme.dim()),
     };
     let width = big(buf, area, &rate, style);
-    let beside = if rate.is_empty() { "nothing compared yet" } else { "% match" };
+    let label = if rate.is_empty() { "nothing compared yet" } else { "% match" };
     put(
         buf,
         row(area, 3),
         2 + width,
         usize::from(area.width).saturating_sub(3 + width),
-        beside,
+        label,
         style,
     );
     if let Some(since) = found.since {

@@ -133,7 +133,7 @@ fn title(model: &Model, width: u16) -> Vec<Segment> {
     title
 }
 
-/// What has to be known to understand the numbers.
+/// Notes needed to understand the numbers.
 fn remarks(model: &Model) -> Vec<Segment> {
     let (theme, who) = (model.options.theme, &model.panels().who);
     let mut says = vec![(format!("sorted by {}", who.query().sort.as_str()), theme.dim())];
@@ -253,7 +253,7 @@ fn shown(row: &WhoRow) -> (String, bool) {
     }
 }
 
-/// Of what the rows are sorted by.
+/// Of the count by which the rows are sorted.
 fn share(view: &WhoView, row: &WhoRow) -> f64 {
     let count = |counts| of_sort(view.query.sort, counts) as f64;
     count(row.counts) / count(view.total).max(1.0)
@@ -267,7 +267,7 @@ fn percent(share: f64) -> String {
     }
 }
 
-/// How many times the rate of an hour ago it is, and whether that is much.
+/// The ratio to the rate of an hour ago, and whether that is a large change.
 fn change(rate: f64, before: Option<f64>, seconds: f64) -> (String, bool) {
     let Some(before) = before else { return ("–".to_owned(), false) };
     if before <= 0.0 {

@@ -46,9 +46,9 @@ pub(super) fn render(model: &Model, buf: &mut Buffer, area: Rect) {
     let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(1), ..inner };
     if rows.is_empty() && !inner.is_empty() {
         let text = match panel.list {
-            HistoryList::Slowest => "No timed step of this time is in the log.",
-            HistoryList::Failures => "No warning or error of this time is in the log.",
-            HistoryList::Projects => "No events of this time, or not known by project.",
+            HistoryList::Slowest => "No timed step in the log.",
+            HistoryList::Failures => "The log has no warning or error of this time.",
+            HistoryList::Projects => "No events at this time, or none known by project.",
         };
         put(buf, row(inner, 0), 1, usize::from(inner.width).saturating_sub(2), text, theme.dim());
     }

@@ -1,4 +1,4 @@
-//! What is done beside storing a batch: claiming the next one, and telling of the one before.
+//! What happens while a batch is stored: claiming the next one, and publishing the previous one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -17,7 +17,7 @@ use super::{Bench, PATIENCE, small, views};
 const WAIT: Duration = Duration::from_millis(50);
 
 impl Bench {
-    /// Waits until so many batches were claimed.
+    /// Waits until this many batches have been claimed.
     async fn claimed(&self, batches: usize) {
         while self.queue.claims.lock().unwrap().len() < batches {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -30,7 +30,7 @@ impl Bench {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_batch_is_claimed_while_another_is_stored_and_keeps_its_lease() {
+async fn a_full_batch_is_prefetched_and_keeps_its_lease() {
     let (mut bench, context) = Bench::with(small(10, WAIT));
     let lease = context.settings.lease;
     bench.store.slowness.store(3 * lease.as_millis() as u64, SeqCst);
@@ -48,7 +48,7 @@ async fn a_full_batch_is_claimed_while_another_is_stored_and_keeps_its_lease() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_claimed_ahead_and_taken_over_is_dropped() {
+async fn a_prefetched_batch_that_was_taken_over_is_dropped() {
     let (mut bench, context) = Bench::with(small(10, WAIT));
     bench.store.slowness.store(25_000, SeqCst);
     bench.queue.push_all(&views(20));
@@ -58,7 +58,7 @@ async fn what_was_claimed_ahead_and_taken_over_is_dropped() {
     let line = bench.line("Batch taken over by another worker").await;
     assert_eq!((&line.data["batchId"], &line.data["size"]), (&"batch-11".into(), &10.into()));
     bench.line("Batch stored").await;
-    // The worker goes on with what comes next.
+    // The worker continues with the next batch.
     bench.queue.push_all(&views(21)[20..]);
     bench.line("Batch stored").await;
     let sent = [("batch-1", 10), ("batch-21", 1)];
@@ -68,7 +68,7 @@ async fn what_was_claimed_ahead_and_taken_over_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_lets_the_batch_in_hand_finish_and_gives_back_what_was_only_claimed() {
+async fn a_shutdown_finishes_the_current_batch_and_releases_the_prefetched_one() {
     let (mut bench, context) = Bench::with(small(10, WAIT));
     bench.store.slowness.store(3_000, SeqCst);
     bench.queue.push_all(&views(25));
@@ -98,7 +98,7 @@ async fn a_batch_claimed_ahead_keeps_its_lease_while_the_announcer_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_gives_back_at_once_what_waits_for_the_announcer() {
+async fn a_shutdown_releases_a_batch_that_waits_for_the_announcer() {
     let (mut bench, context) = Bench::with(small(10, WAIT));
     bench.queue.push_all(&views(60));
     bench.start(WorkerContext { live_bus: Arc::new(HangingBus), ..context });
@@ -117,7 +117,7 @@ async fn a_shutdown_gives_back_at_once_what_waits_for_the_announcer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_under_way_is_given_back_as_soon_as_it_is_answered() {
+async fn a_claim_in_progress_is_released_once_answered() {
     let (mut bench, context) = Bench::with(small(10, WAIT));
     bench.store.slowness.store(1_000, SeqCst);
     bench.queue.push_all(&views(30));
@@ -127,14 +127,15 @@ async fn a_claim_under_way_is_given_back_as_soon_as_it_is_answered() {
     bench.claimed(2).await;
     let began = Instant::now();
     bench.stop().await;
-    // Neither the claim's own timeout nor that of giving back is added to the batch's time.
+    // Neither the claim's own timeout nor that of releasing is added to the batch's time.
     assert!(began.elapsed() < Duration::from_millis(4_500), "{:?}", began.elapsed());
     assert_eq!(bench.store.count("page_view_event").await, 10);
     assert!(bench.queue.is_released());
     assert_eq!(bench.queue.figures().in_flight, 10);
 }
 
-/// All that may hang does: the claim ahead, the store, and then the queue when asked for its depth.
+/// Everything that can hang does: the prefetch, the store, and then the queue when its depth is
+/// queried.
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_has_one_deadline_whatever_hangs() {
     for hangs_in_claim in [true, false] {

@@ -1,5 +1,5 @@
-//! What is read from servers only when somebody looks: reading it costs money where a server charges
-//! per command, and keeps one awake that sleeps while it is idle.
+//! What is read from servers only on demand: reading it costs money where a server charges per
+//! command, and keeps a server awake that sleeps while idle.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -18,7 +18,7 @@ const STORE_AGE: Duration = Duration::from_secs(5);
 /// which must not restart a process because a server is slow.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-/// A check that is made on demand, by one task for all who ask.
+/// A check that one task makes on demand, for all callers.
 #[derive(Default)]
 pub struct OnDemand {
     checkers: AtomicUsize,
@@ -36,7 +36,7 @@ impl OnDemand {
         Checking(self)
     }
 
-    /// Waits until somebody asks for a check. Cancel-safe.
+    /// Waits until a check is requested. Cancel-safe.
     pub async fn asked(&self) {
         self.asked.notified().await;
     }
@@ -44,12 +44,13 @@ impl OnDemand {
     /// A check was made.
     pub fn checked(&self) {
         self.checked.send_replace(Some(Instant::now()));
-        // Those who asked in the meantime have got this one: do not check again for them.
+        // Callers that requested one in the meantime have received this one: do not check again for
+        // them.
         std::pin::pin!(self.asked.notified()).as_mut().enable();
     }
 
-    /// Asks for a check if the last one is older than `age`, and waits for it, up to [`LONGEST_WAIT`].
-    /// Returns at once if nobody makes checks.
+    /// Requests a check if the last one is older than `age`, and waits for it, up to
+    /// [`LONGEST_WAIT`]. Returns at once if no task makes checks.
     async fn refresh(&self, age: Duration) {
         let mut checked = self.checked.subscribe();
         let is_fresh = checked.borrow_and_update().is_some_and(|at| at.elapsed() < age);
@@ -69,7 +70,7 @@ impl Drop for Checking<'_> {
 
 /// The checks that are made on demand.
 #[derive(Default)]
-pub(super) struct Looks {
+pub(super) struct Checks {
     queue: OnDemand,
     store: OnDemand,
 }
@@ -77,18 +78,18 @@ pub(super) struct Looks {
 impl Metrics {
     /// The observation of the queue.
     pub fn queue_check(&self) -> &OnDemand {
-        &self.looks.queue
+        &self.checks.queue
     }
 
     /// The check of the store.
     pub fn store_check(&self) -> &OnDemand {
-        &self.looks.store
+        &self.checks.store
     }
 
-    /// To be called before the state of queue and store is shown: brings it up to date. Takes at most
-    /// half a second; then the last known state has to do.
+    /// To be called before the state of queue and store is shown: brings it up to date. Takes at
+    /// most half a second; after that, the last known state is used.
     pub async fn look(&self) {
-        tokio::join!(self.looks.queue.refresh(QUEUE_AGE), self.looks.store.refresh(STORE_AGE));
+        tokio::join!(self.checks.queue.refresh(QUEUE_AGE), self.checks.store.refresh(STORE_AGE));
     }
 }
 
@@ -102,7 +103,7 @@ mod tests {
         let refresh = || check.refresh(Duration::from_secs(1));
         let began = Instant::now();
         refresh().await;
-        assert_eq!(began.elapsed(), Duration::ZERO, "nobody checks");
+        assert_eq!(began.elapsed(), Duration::ZERO, "there is no checker");
 
         let checking = check.begin();
         let checks = AtomicUsize::new(0);

@@ -1,4 +1,4 @@
-//! Looks: ASCII alone, themes.
+//! Appearance: ASCII, themes.
 
 use bklit_console_core::appearance::Scheme;
 use bklit_console_core::model::{ModelOptions, Shell};
@@ -92,9 +92,9 @@ fn ascii_keeps_every_column_where_it_was() {
     insta::assert_snapshot!("ascii_120x40", simple.screen());
 }
 
-/// NO_COLOR: what the colours tell is told by emphasis, in the cells of the log themselves.
+/// NO_COLOR: what colours express is expressed by emphasis, in the cells of the log themselves.
 #[test]
-fn without_colours_a_row_tells_the_same() {
+fn without_colours_a_row_shows_the_same() {
     let theme = Theme::new(Palette::NoColour);
     let mut console = busy_with(ModelOptions { theme, ..options((120, 40)) });
     let line = |nth, stage, level, message| log(900 + nth, stage, level, message, &json!({}));
@@ -193,7 +193,7 @@ fn the_reason_of_an_error_comes_first_and_is_the_brightest() {
         console.logs(vec![line]);
         let screen = console.screen();
         let row = screen.lines().rev().find(|row| row.contains("connection refused")).unwrap();
-        // The last cause says most: what is left out is before it.
+        // The last cause is the most specific, so earlier ones are left out.
         let shortened = ["…connection refused", "error: connection refused"];
         assert!(row.contains(error) || shortened.iter().any(|end| row.contains(end)), "{row}");
         assert!(width < 200 || row.contains("Batch not stored"), "{row}");
@@ -224,7 +224,7 @@ fn a_batch_is_last_and_short() {
     let data = json!({ "batchId": id, "size": 12 });
     console.logs(vec![log(900, Stage::Worker, Level::Info, "Batch claimed", &data)]);
     assert!(console.screen().contains("size=12 batch=…89abcdef"), "{}", console.screen());
-    // It is found all the same.
+    // It is found nevertheless.
     console.keys(&format!("/{id}"));
     console.code(KeyCode::Enter);
     assert!(console.screen().contains("match 1 of 1"), "{}", console.screen());
@@ -279,7 +279,7 @@ fn a_worker_that_does_nothing_while_events_wait_is_stalled() {
     }
     let screen = console.screen();
     assert!(screen.contains("0/s ✗") && screen.contains("stalled 1"), "{screen}");
-    // It goes on.
+    // It continues.
     figures.accept_to_stored = stored;
     console.feed(vec![DebugMessage::Gauges(std::sync::Arc::new(figures))]);
     console.tick(1);
@@ -328,7 +328,7 @@ fn the_command_of_an_empty_log_can_be_selected_row_by_row_at_any_size() {
     }
 }
 
-/// What is written over a frame does not take its colour.
+/// Text over a frame does not take its colour.
 #[test]
 fn text_over_a_frame_has_a_colour_of_its_own() {
     let theme = Theme::new(Palette::TrueColour);

@@ -1,5 +1,5 @@
-//! What the console says is so: figures have a time, what was before is no news, and what is not
-//! known is no zero.
+//! The console does not mislead: figures have a time, old events are not shown as new, and unknown
+//! values not as zero.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn with_alerts() -> Console {
 }
 
 #[test]
-fn errors_of_before_it_was_opened_raise_no_alert_and_are_no_rate() {
+fn earlier_errors_raise_no_alert_and_count_for_no_rate() {
     let mut console = with_alerts();
     errors(&mut console, 50);
     for _ in 0..4 {
@@ -38,7 +38,7 @@ fn errors_of_before_it_was_opened_raise_no_alert_and_are_no_rate() {
     }
     assert!(!console.screen().contains("ALERT"), "{}", console.screen());
     assert_eq!(console.model.figures().summary().stages[Stage::Worker.index()].rate, 0.0);
-    // A process tells its figures: what comes now is of now.
+    // A process publishes figures: lines that arrive now are current.
     console.feed(vec![DebugMessage::Gauges(Arc::new(gauges(1)))]);
     errors(&mut console, 50);
     for _ in 0..4 {
@@ -64,7 +64,7 @@ fn lines_logged_after_it_was_opened_count_before_any_figures_arrive() {
 }
 
 #[test]
-fn where_no_process_tells_figures_lines_count_after_a_moment() {
+fn without_published_figures_lines_count_after_a_moment() {
     let mut console = with_alerts();
     console.tick(5);
     errors(&mut console, 50);
@@ -74,7 +74,7 @@ fn where_no_process_tells_figures_lines_count_after_a_moment() {
     assert!(console.screen().contains("ALERT"), "{}", console.screen());
     let figures = &console.model.figures().summary().stages[Stage::Worker.index()];
     assert_eq!(figures.errors, 50);
-    // Clearing the log forgets lines and not what was counted.
+    // Clearing the log drops lines but not counts.
     console.keys("C");
     console.tick(1);
     assert_eq!(console.model.figures().summary().stages[Stage::Worker.index()].errors, 50);
@@ -86,9 +86,9 @@ fn where_no_process_tells_figures_lines_count_after_a_moment() {
 fn refused_requests_are_seen_in_the_figures() {
     let mut console = Console::new(100, 30);
     for _ in 0..3 {
-        let mut told = gauges(20);
-        told.stages[Stage::Ingestion.index()].warnings = 4;
-        console.feed(vec![DebugMessage::Gauges(Arc::new(told))]);
+        let mut figures = gauges(20);
+        figures.stages[Stage::Ingestion.index()].warnings = 4;
+        console.feed(vec![DebugMessage::Gauges(Arc::new(figures))]);
         console.tick(1);
     }
     let screen = console.screen();
@@ -143,7 +143,7 @@ fn without_redis_a_console_shows_what_its_own_process_knows() {
 }
 
 #[test]
-fn a_gap_between_connections_stands_in_the_log() {
+fn a_gap_between_connections_is_shown_in_the_log() {
     let mut console = busy(100, 30);
     console.feed(vec![DebugMessage::Disconnected("reset by peer".into())]);
     let screen = console.screen();
@@ -157,7 +157,7 @@ fn a_gap_between_connections_stands_in_the_log() {
 }
 
 #[test]
-fn a_notice_hides_no_filter_and_goes_with_the_next_key() {
+fn a_notice_hides_no_filter_and_disappears_with_the_next_key() {
     let mut console = busy(80, 24);
     console.keys("&level:>=warn");
     console.code(KeyCode::Enter);
@@ -169,7 +169,7 @@ fn a_notice_hides_no_filter_and_goes_with_the_next_key() {
 }
 
 #[test]
-fn what_is_done_after_a_search_is_done_to_a_line_that_was_found() {
+fn actions_after_a_search_apply_to_a_match() {
     let mut console = busy(120, 40);
     console.keys("g");
     console.keys("/checkout");
@@ -193,7 +193,7 @@ fn failed_events_further_back_are_looked_for() {
     console.code(KeyCode::Esc);
     console.keys("/no such reason");
     console.code(KeyCode::Enter);
-    assert!(console.screen().contains("looking through 235 more"), "{}", console.screen());
+    assert!(console.screen().contains("searching 235 more"), "{}", console.screen());
     let asked = (0..20).find_map(|_| {
         console.tick(1).filter(|effect| matches!(effect, Effect::Ask(Request::Queue { .. })))
     });
@@ -214,7 +214,7 @@ fn without_an_answer_published_figures_stay_and_batches_are_not_none() {
 }
 
 #[test]
-fn views_on_top_of_each_other_have_a_bound() {
+fn open_views_are_bounded() {
     let mut console = busy(100, 30);
     console.keys("k");
     for _ in 0..40 {
@@ -230,7 +230,7 @@ fn views_on_top_of_each_other_have_a_bound() {
 }
 
 #[test]
-fn the_verifiers_list_is_never_scrolled_into_nothing() {
+fn the_list_of_findings_never_scrolls_past_its_end() {
     let mut console = busy(100, 30);
     mismatches(&mut console, 500);
     console.keys("VG");
@@ -254,7 +254,7 @@ fn commands_work_in_views_and_what_changes_the_log_shows_it() {
 }
 
 #[test]
-fn a_time_is_gone_to() {
+fn goto_shows_a_time() {
     let mut console = Console::new(100, 30);
     let line = |nth| log(nth, Stage::Worker, Level::Info, "Batch stored", &json!({ "n": nth }));
     console.logs((0..400).map(line).collect());

@@ -14,9 +14,9 @@ fn stored(cli: &Cli) -> String {
     cli.run(&["sql", "--json", STORED]).ok()
 }
 
-/// Five failed events, `b1` the newest, of which one is retried and seen to be stored.
+/// Five failed events, `b1` the newest, one of which is retried and then stored.
 #[test]
-fn a_failed_event_is_inspected_retried_and_seen_to_be_stored() {
+fn a_failed_event_is_inspected_retried_and_shown_as_stored() {
     let dir = tempfile::tempdir().unwrap();
     with_failed(dir.path());
     let mut program = Program::start_in(dir, &[], (100, 30));
@@ -24,7 +24,7 @@ fn a_failed_event_is_inspected_retried_and_seen_to_be_stored() {
     let pty = &mut program.pty;
     pty.send("d");
     pty.wait_for_text("5 failed");
-    // Escaped, not obeyed.
+    // Escaped, not interpreted.
     pty.wait_for_text("Column `x` is missing\\u{1b}[31m");
     pty.send("\r");
     pty.wait_for_text("\"url\": \"https://example.com/b1\"");
@@ -39,7 +39,7 @@ fn a_failed_event_is_inspected_retried_and_seen_to_be_stored() {
     });
     eventually(DEADLINE, "b1 is stored", || stored(&cli).contains("\"n\":1"));
     pty.send("\x1b");
-    // A lone ESC is told from the beginning of a sequence by the time after it.
+    // A lone ESC is distinguished from the beginning of a sequence by the time after it.
     pty.wait_for_text("failed event");
     pty.send("q");
     pty.wait_for_text("4 failed");
@@ -62,7 +62,7 @@ fn a_failed_event_is_inspected_retried_and_seen_to_be_stored() {
     program.assert_quit();
 }
 
-/// What was refused is found, explained, and led back to its visitor: in the same process, and over
+/// A refused event is found, explained and traced to its visitor: in the same process, and over
 /// HTTP.
 #[test]
 fn a_refused_event_is_a_problem_and_belongs_to_its_session() {
@@ -101,7 +101,7 @@ fn a_refused_event_is_a_problem_and_belongs_to_its_session() {
 
 /// A console shows what happened before it was opened.
 #[test]
-fn the_lines_from_before_are_there_at_the_start() {
+fn earlier_lines_are_shown_at_the_start() {
     let daemon = Daemon::start();
     let id = daemon.track("https://example.com/before");
     eventually(DEADLINE, "the page view is stored", || daemon.scalar(STORED) == 1);
@@ -166,7 +166,7 @@ fn over_http_an_admin_repairs_and_a_reader_is_refused() {
     pty.assert_restored();
 }
 
-/// An id from a ticket: its lines of before the console was opened, and where the event is.
+/// An id from a ticket: its lines from before the console was opened, and where the event is.
 #[test]
 fn an_event_is_traced_by_its_id_over_http() {
     let daemon = Daemon::start();
@@ -175,7 +175,7 @@ fn an_event_is_traced_by_its_id_over_http() {
     eventually(DEADLINE, "it is stored", || daemon.scalar(STORED) == 1);
     let (mut pty, _dir) = attach(&daemon, &["--token", &token(&daemon, "read")]);
     pty.wait_for_text("Batch stored");
-    // What came as history is forgotten, so that the lines come by the question.
+    // Lines received as history are dropped, so that they come from the request.
     pty.send(&format!("C:trace \"{id}\"\r"));
     pty.wait_for_text(&format!("trace of {id}"));
     pty.wait_for_text("stored in page_view_event, accepted");
@@ -193,9 +193,9 @@ fn an_event_is_traced_by_its_id_over_http() {
     assert_eq!(pty.wait_for_exit(), Ok(0));
 }
 
-/// What was known stays, with its age and why there is nothing newer; keys go on working.
+/// The last answer stays, with its age and why there is nothing newer; keys keep working.
 #[test]
-fn a_daemon_that_hangs_leaves_the_last_answer_and_the_keys() {
+fn a_hanging_daemon_leaves_the_last_answer_and_the_keys() {
     let daemon = Daemon::start();
     with_failed(&daemon.data_dir());
     let (mut pty, _dir) = attach(&daemon, &[]);
@@ -213,7 +213,7 @@ fn a_daemon_that_hangs_leaves_the_last_answer_and_the_keys() {
     assert_eq!(pty.wait_for_exit(), Ok(0));
 }
 
-/// A store that is away leaves everything else as it is.
+/// An unavailable store does not affect anything else.
 #[test]
 fn without_its_store_the_rest_of_the_console_works() {
     let daemon = Daemon::with_settings("clickhouse_url = \"http://127.0.0.1:9\"");
@@ -230,7 +230,7 @@ fn without_its_store_the_rest_of_the_console_works() {
 }
 
 #[test]
-fn who_is_there_is_shown_and_answered_to_readers() {
+fn visitors_are_shown_and_served_to_readers() {
     let daemon = Daemon::start();
     let view = json!({
         "url": "https://example.com/pricing", "projectId": "default", "sessionId": "s",
