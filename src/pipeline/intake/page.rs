@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use memchr::memchr;
 use url::{Position, Url, form_urlencoded};
 
 /// An address with a scheme, as a browser would write it, without its fragment.
@@ -37,13 +38,14 @@ impl Page {
     /// Splits an address of the web in which a parser would change nothing: the host is a name in lower
     /// case, and nothing in path and query has to be encoded, decoded or resolved.
     fn split(text: &str) -> Option<Self> {
-        let text = text.split('#').next()?;
+        let text = &text[..memchr(b'#', text.as_bytes()).unwrap_or(text.len())];
+        let find = |byte, from: usize| Some(from + memchr(byte, &text.as_bytes()[from..])?);
         let scheme = ["https", "http"]
             .into_iter()
             .find(|scheme| text.strip_prefix(scheme).is_some_and(|rest| rest.starts_with("://")))?;
         let host = scheme.len() + "://".len();
-        let path = host + text[host..].find('/')?;
-        let query = text[path..].find('?').map(|mark| path + mark + 1);
+        let path = find(b'/', host)?;
+        let query = find(b'?', path).map(|mark| mark + 1);
         let end = query.map_or(text.len(), |query| query - 1);
         let is_plain = is_plain_host(&text[host..path])
             && is_plain_path(&text[path..end])
@@ -81,12 +83,13 @@ impl Page {
 
 /// Whether a host is a name in lower case, and can be neither a number nor an encoded name.
 fn is_plain_host(host: &str) -> bool {
-    let is_plain = |label: &str| {
-        let may_be = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        !label.is_empty() && !label.starts_with("xn--") && label.bytes().all(may_be)
+    let is_plain = |label: &[u8]| {
+        let may_be = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        !label.is_empty() && !label.starts_with(b"xn--") && label.iter().all(may_be)
     };
-    let last = host.rsplit('.').next().unwrap_or_default();
-    host.split('.').all(is_plain) && last.starts_with(|c: char| c.is_ascii_lowercase())
+    let mut labels = host.as_bytes().split(|byte| *byte == b'.');
+    let last = labels.clone().next_back().and_then(<[u8]>::first);
+    labels.all(is_plain) && last.is_some_and(u8::is_ascii_lowercase)
 }
 
 /// Whether a path has no characters to be encoded, no escapes, and no segments that begin with a dot.
