@@ -1,6 +1,7 @@
 //! The event in each of its forms: a request's body, the queue's entry, and what dashboards
 //! receive.
 
+mod fields;
 mod foreign;
 mod queued;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::lenient::{Type, Typed};
 use super::object::Object;
 use super::time::UtcMillis;
+use fields::name;
 pub use queued::QueuedEvent;
 
 /// The kind of an event: the `type` of the wire formats.
@@ -80,6 +82,17 @@ macro_rules! page_view {
                 &mut self,
             ) -> impl Iterator<Item = (&'static str, &mut Option<String>)> {
                 [$(($wire, &mut self.$field)),+].into_iter().filter(|(_, text)| text.is_some())
+            }
+
+            /// Appends its fields to those of an object.
+            fn push_fields(&self, json: &mut String) {
+                fields::text(json, name!("url"), &self.url);
+                self.timestamp.into_iter().for_each(|at| fields::time(json, name!("timestamp"), at));
+                fields::boolean(json, name!("isNewVisitor"), self.is_new_visitor);
+                $(fields::optional(json, name!($wire), self.$field.as_deref());)+
+                fields::number(json, name!("lat"), self.lat);
+                fields::number(json, name!("lon"), self.lon);
+                fields::boolean(json, name!("mobile"), self.mobile);
             }
         }
 
@@ -199,6 +212,32 @@ impl Payload {
             Self::Pageview(_) => EventKind::Pageview,
             Self::Event(_) => EventKind::Event,
             Self::SessionEnd(_) => EventKind::SessionEnd,
+        }
+    }
+
+    /// Appends its fields to those of an object.
+    fn push_fields(&self, json: &mut String) {
+        let time = |json: &mut String, at: Option<UtcMillis>| {
+            at.into_iter().for_each(|at| fields::time(json, name!("timestamp"), at));
+        };
+        match self {
+            Self::Pageview(view) => view.push_fields(json),
+            Self::Event(event) => {
+                fields::text(json, name!("trackingId"), &event.tracking_id);
+                fields::text(json, name!("eventType"), &event.event_type);
+                time(json, event.timestamp);
+                fields::optional(json, name!("sessionId"), event.session_id.as_deref());
+                if let Some(metadata) = &event.metadata {
+                    json.push_str(name!("metadata"));
+                    json.push_str(metadata.as_str());
+                }
+            }
+            Self::SessionEnd(end) => {
+                fields::text(json, name!("sessionId"), &end.session_id);
+                time(json, end.timestamp);
+                fields::optional(json, name!("reason"), end.reason.as_deref());
+                fields::boolean(json, name!("unverified"), end.unverified.then_some(true));
+            }
         }
     }
 

@@ -140,8 +140,27 @@ pub fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Strin
 
 /// A text as JSON.
 pub fn quoted(text: &str) -> String {
-    // Texts always serialise.
-    serde_json::to_string(text).unwrap_or_default()
+    let mut json = String::with_capacity(text.len() + 2);
+    push_quoted(&mut json, text);
+    json
+}
+
+/// Appends a text as JSON. Most texts need no escapes, which is found out several bytes at a time.
+pub fn push_quoted(json: &mut String, text: &str) {
+    if needs_escapes(text) {
+        // Texts always serialise.
+        json.push_str(&serde_json::to_string(text).unwrap_or_default());
+    } else {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    }
+}
+
+fn needs_escapes(text: &str) -> bool {
+    let needs_one = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    // Without an early end, so that the compiler compares many bytes at once.
+    text.bytes().fold(false, |found, byte| found | needs_one(byte))
 }
 
 impl<'de> Deserialize<'de> for Fields<'de> {
@@ -215,6 +234,11 @@ mod tests {
             let json = format!("\"{escaped}\"");
             let read: String = serde_json::from_str(&repaired(&json)).unwrap();
             prop_assert_eq!(read, String::from_utf16_lossy(&units));
+        }
+
+        #[test]
+        fn texts_are_quoted_as_by_serde(text in "[ -~]{0,40}|\\PC{0,20}|[\\x00-\\x1f\"\\\\é\u{7f}]{0,10}") {
+            prop_assert_eq!(quoted(&text), serde_json::to_string(&text).unwrap());
         }
 
         #[test]

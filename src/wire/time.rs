@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::Pieces;
+use jiff::tz::Offset;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::js_date;
@@ -133,9 +134,50 @@ impl UtcMillis {
     }
 }
 
+/// The length of the usual text of a time, in bytes.
+const TEXT: usize = "2026-01-31T12:00:00.000Z".len();
+
+impl UtcMillis {
+    /// The text of a time in a year of four digits. Each event has some, and a general formatter takes
+    /// several times as long.
+    fn text(self) -> Option<[u8; TEXT]> {
+        let at = Offset::UTC.to_datetime(self.timestamp());
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut put = |first: usize, digits: usize, number: i32| {
+            let mut rest = u32::try_from(number).unwrap_or(0);
+            for digit in text.iter_mut().skip(first).take(digits).rev() {
+                *digit += (rest % 10) as u8;
+                rest /= 10;
+            }
+        };
+        put(0, 4, at.year().into());
+        put(5, 2, at.month().into());
+        put(8, 2, at.day().into());
+        put(11, 2, at.hour().into());
+        put(14, 2, at.minute().into());
+        put(17, 2, at.second().into());
+        put(20, 3, at.subsec_nanosecond() / 1_000_000);
+        (at.year() >= 0).then_some(text)
+    }
+
+    /// Calls `read` with its text.
+    fn with_text<T>(self, read: impl FnOnce(&str) -> T) -> T {
+        let text = self.text();
+        match text.as_ref().and_then(|text| std::str::from_utf8(text).ok()) {
+            Some(text) => read(text),
+            None => read(&format!("{:.3}", self.timestamp())),
+        }
+    }
+
+    /// Appends its text.
+    pub fn push_to(self, text: &mut String) {
+        self.with_text(|own| text.push_str(own));
+    }
+}
+
 impl fmt::Display for UtcMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3}", self.timestamp())
+        self.with_text(|text| f.write_str(text))
     }
 }
 
@@ -176,7 +218,7 @@ fn without_excess_digits(text: &str) -> Option<String> {
 
 impl Serialize for UtcMillis {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        self.with_text(|text| serializer.serialize_str(text))
     }
 }
 
@@ -213,6 +255,8 @@ impl<'de> Deserialize<'de> for UtcMillis {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -221,6 +265,21 @@ mod tests {
         assert_eq!(moment.to_string(), "2026-01-31T12:00:00.500Z");
         assert_eq!(moment.to_date_time(), "2026-01-31 12:00:00");
         assert_eq!(serde_json::to_string(&moment).unwrap(), "\"2026-01-31T12:00:00.500Z\"");
+    }
+
+    proptest! {
+        #[test]
+        fn any_time_is_written_as_the_formatter_would(
+            millis in prop_oneof![UtcMillis::MIN.0..=UtcMillis::MAX.0, -377_000_000_000_000..=253_000_000_000_000_i64],
+        ) {
+            let moment = UtcMillis(millis);
+            let expected = format!("{:.3}", moment.timestamp());
+            let mut pushed = String::new();
+            moment.push_to(&mut pushed);
+            prop_assert_eq!(&pushed, &expected);
+            prop_assert_eq!(moment.to_string(), expected.clone());
+            prop_assert_eq!(serde_json::to_value(moment).unwrap(), expected);
+        }
     }
 
     #[test]

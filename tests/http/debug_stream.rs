@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bklit_wire::debug_bus::{DebugBus, DebugMessage};
 use bklit_wire::debug_log::{DebugLog, Level, Stage};
@@ -17,6 +18,8 @@ struct Events {
     client: Client,
     /// The rest of the last chunks.
     text: String,
+    /// How many chunks have been read.
+    chunks: u128,
 }
 
 impl Events {
@@ -29,7 +32,7 @@ impl Events {
         assert_eq!(head.header("cache-control"), Some("no-store"));
         assert_eq!(head.header("x-accel-buffering"), Some("no"), "proxies do not buffer it");
         assert_eq!(head.header("transfer-encoding"), Some("chunked"));
-        Self { client, text: String::new() }
+        Self { client, text: String::new(), chunks: 0 }
     }
 
     /// The next event with its name; `None` at the stream's proper end.
@@ -57,6 +60,7 @@ impl Events {
                 assert_eq!(self.text, "", "the stream ends between two events");
                 return None;
             }
+            self.chunks += 1;
             self.text.push_str(std::str::from_utf8(&chunk[..size]).unwrap());
         }
     }
@@ -119,6 +123,26 @@ async fn a_stream_starts_with_its_connection_and_has_every_line() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     panic!("the second stream is never noticed to have gone");
+}
+
+#[tokio::test]
+async fn lines_that_follow_each_other_closely_are_sent_together() {
+    let server = Server::start().await;
+    let mut events = Events::open(&server, "").await;
+    assert_connected(&events.message().await);
+    let (began, before) = (Instant::now(), events.chunks);
+    for n in 0..200 {
+        server.bus.publish(line(n.to_string(), None));
+        // Enough turns for the stream to send it on its own.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+    for n in 0..200 {
+        assert_eq!(events.message().await.message, n.to_string());
+    }
+    let (chunks, millis) = (events.chunks - before, began.elapsed().as_millis());
+    assert!(chunks <= millis / 10 + 2, "{chunks} chunks in {millis} ms");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
 /// A token as the client sends it: `bk_live_` and 64 hex digits. Never logged.
 #[derive(Clone)]
@@ -37,7 +37,9 @@ impl Secret {
 
     fn has_form(text: &str) -> bool {
         text.strip_prefix(Self::PREFIX).is_some_and(|digits| {
-            digits.len() == Self::DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit())
+            // Without an early end, so that the compiler compares many bytes at once.
+            let is_hex = digits.bytes().fold(true, |is_hex, b| is_hex & b.is_ascii_hexdigit());
+            digits.len() == Self::DIGITS && is_hex
         })
     }
 
@@ -90,7 +92,12 @@ impl TokenHash {
 
 impl PartialEq for TokenHash {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        // Eight bytes at a time: comparing each in constant time takes as long as comparing all.
+        let (own, _) = self.0.as_chunks::<8>();
+        let (other, _) = other.0.as_chunks::<8>();
+        let pairs = own.iter().zip(other);
+        let equal = pairs.map(|(a, b)| u64::from_ne_bytes(*a).ct_eq(&u64::from_ne_bytes(*b)));
+        equal.fold(Choice::from(1), |all, equal| all & equal).into()
     }
 }
 

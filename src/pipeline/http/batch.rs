@@ -4,8 +4,8 @@
 //! with an `eventId` are queued once, so the whole batch may be sent again.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bklit_wire::event::{EventKind, Payload};
@@ -13,7 +13,8 @@ use bklit_wire::json;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
-use memchr::{memchr, memmem};
+use memchr::memchr;
+use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
@@ -236,6 +237,10 @@ fn parse(item: &[u8], most: usize) -> Parsed {
     Ok(intake::parse(kind, fields)?)
 }
 
+/// What makes the type of an event, or where its fields are, uncertain.
+static OTHERS: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| [r#""type""#, r#""data""#, r"\u"].map(Finder::new));
+
 /// The type of an event that begins with it and has its fields next to it, so that it can be parsed
 /// in one pass; `None` if this is not certain.
 fn leading_kind(item: &[u8]) -> Option<EventKind> {
@@ -243,8 +248,7 @@ fn leading_kind(item: &[u8]) -> Option<EventKind> {
     let (name, rest) = value.split_at_checked(memchr(b'"', value)?)?;
     let kind = KINDS.into_iter().find(|kind| kind.as_str().as_bytes() == name)?;
     // A second `type` is an error, and either name can be written with escapes.
-    let others: [&[u8]; 3] = [br#""type""#, br#""data""#, br"\u"];
-    others.iter().all(|other| memmem::find(rest, other).is_none()).then_some(kind)
+    OTHERS.iter().all(|other| other.find(rest).is_none()).then_some(kind)
 }
 
 /// The type of an event, if it has one.

@@ -14,7 +14,7 @@ use hyper::http::request::Parts;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::Peer;
 use super::refusal::Refusal;
@@ -36,6 +36,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const RECHECK: Duration = Duration::from_secs(3);
 /// Available lines are sent together, up to about this many bytes.
 const CHUNK: usize = 16 * 1024;
+/// The least time between two chunks that are not full: lines that follow each other closely are sent
+/// together, because sending a chunk takes as long as accepting an event.
+const PACE: Duration = Duration::from_millis(10);
 /// Chunks buffered for a slow reader. Further lines stay on the bus and, beyond its bound, are lost
 /// to this reader.
 const CHUNKS: usize = 4;
@@ -102,13 +105,24 @@ impl Stream {
         let mut recheck = interval_at(Instant::now() + RECHECK, RECHECK);
         recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let shutdown = self.guard.peer.shutdown.clone();
+        let mut next = Instant::now();
         loop {
             if !chunk.is_empty() {
+                if chunk.len() < CHUNK && Instant::now() < next {
+                    tokio::select! {
+                        biased;
+                        () = shutdown.cancelled() => return,
+                        () = self.chunks.closed() => return,
+                        () = sleep_until(next) => {}
+                    }
+                    self.write_available(&mut chunk).await;
+                }
                 tokio::select! {
                     biased;
                     () = shutdown.cancelled() => return,
                     sent = self.chunks.send(chunk.split().freeze()) => if sent.is_err() { return },
                 }
+                next = Instant::now() + PACE;
             }
             tokio::select! {
                 biased;

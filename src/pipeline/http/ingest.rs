@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bklit_wire::debug_log::Stage;
 use bklit_wire::event::EventKind;
+use bklit_wire::json::push_quoted;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN, REFERER};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode, Uri};
-use serde::Serialize;
 
 use super::body::Expected;
 use super::refusal::Refusal;
@@ -185,11 +185,15 @@ pub fn shown(text: impl AsRef<[u8]>) -> String {
     String::from_utf8_lossy(text.as_ref()).chars().take(MAX_SHOWN).collect()
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Accepted<'a> {
-    message: &'static str,
-    event_id: &'a str,
+/// The response to an accepted event, which is written for each.
+fn accepted(id: &str) -> Response<ResponseBody> {
+    const START: &str = r#"{"message":"Event queued","eventId":"#;
+    // With the quotes and the brace.
+    let mut json = String::with_capacity(START.len() + id.len() + 3);
+    json.push_str(START);
+    push_quoted(&mut json, id);
+    json.push('}');
+    response::json_text(StatusCode::OK, json)
 }
 
 /// Accepts an event of `kind`.
@@ -231,15 +235,12 @@ pub(super) async fn ingest(
     let visitor = context.intake.visitors().visitor(client, &head.headers);
     let sender =
         Sender { visitor: &visitor, headers: &head.headers, token: token.as_deref(), began };
-    let accepted = match intake::parse(kind, &bytes) {
+    let result = match intake::parse(kind, &bytes) {
         Ok(envelope) => context.intake.accept(sender, envelope).await,
         Err(why) => Err(why.into()),
     };
-    match accepted {
-        Ok(id) => {
-            let accepted = Accepted { message: "Event queued", event_id: &id };
-            Ok(response::json(StatusCode::OK, &accepted))
-        }
+    match result {
+        Ok(id) => Ok(accepted(&id)),
         Err(rejected) => {
             let event = Some(Box::new(RefusedEvent { token, kind: Some(kind), body: Some(bytes) }));
             Err(Refused { event, ..rejected.into() })

@@ -68,8 +68,13 @@ pub fn with_body(kind: &'static str, body: ResponseBody) -> Response<ResponseBod
 
 /// A response with `value` as JSON.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response<ResponseBody> {
-    // The values have text keys only and always serialise. Operators print responses in terminals.
-    let text = serde_json::to_string(value).unwrap_or_default();
+    // The values have text keys only and always serialise.
+    json_text(status, serde_json::to_string(value).unwrap_or_default())
+}
+
+/// A response with this JSON.
+pub fn json_text(status: StatusCode, text: String) -> Response<ResponseBody> {
+    // Operators print responses in terminals.
     let bytes = match safe_json(&text) {
         Cow::Borrowed(_) => text.into_bytes(),
         Cow::Owned(safe) => safe.into_bytes(),

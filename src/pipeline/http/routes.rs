@@ -142,7 +142,8 @@ impl Route {
     }
 
     fn knows(&self, method: &Method) -> bool {
-        self.methods.split(", ").any(|known| known == method.as_str())
+        self.methods == method.as_str()
+            || self.methods.split(", ").any(|known| known == method.as_str())
     }
 }
 

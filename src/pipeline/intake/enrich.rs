@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use hyper::HeaderMap;
-use hyper::header::{AsHeaderName, USER_AGENT};
-use url::Url;
+use hyper::header::{AsHeaderName, HeaderName, USER_AGENT};
 
 use super::filters::referrer_type;
+use super::page::Page;
 use super::validate::MAX_TEXT;
 use super::visitor::{Device, Form, Visitor, Visitors};
 use bklit_wire::event::PageView;
@@ -15,7 +15,7 @@ use bklit_wire::text::of_header;
 /// Fills in what the sender left out. `url` is the page's parsed address.
 pub fn page_view(
     view: &mut PageView,
-    url: &Url,
+    url: &Page,
     headers: &HeaderMap,
     visitor: &Visitor,
     visitors: &Visitors,
@@ -30,7 +30,7 @@ pub fn page_view(
 }
 
 /// Fills in what the addresses of page and referrer say.
-pub(super) fn from_urls(view: &mut PageView, url: &Url) {
+pub(super) fn from_urls(view: &mut PageView, url: &Page) {
     referrer(view);
     campaign(view, url);
     if view.referrer_type.is_none() {
@@ -59,6 +59,12 @@ fn is_own(user_agent: &str, headers: &HeaderMap) -> bool {
     header(headers, USER_AGENT).as_deref() == Some(user_agent)
 }
 
+/// Whether a request has one of these headers. It has few, and comparing their names takes less time
+/// than looking up each.
+pub fn has_any(headers: &HeaderMap, names: &[HeaderName]) -> bool {
+    headers.keys().any(|name| names.contains(name))
+}
+
 /// A header's text, if it is not longer than a field may be.
 pub fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<Cow<'_, str>> {
     text(headers, name).filter(|text| text.len() <= MAX_TEXT)
@@ -74,8 +80,8 @@ fn referrer(view: &mut PageView) {
     if view.referrer_hostname.is_some() && view.referrer_path.is_some() {
         return;
     }
-    let Some(url) = view.referrer.as_deref().and_then(|text| Url::parse(text).ok()) else { return };
-    let Some(host) = url.host_str() else { return };
+    let Some(url) = view.referrer.as_deref().and_then(Page::parse) else { return };
+    let Some(host) = url.host() else { return };
     if view.referrer_hostname.is_none() {
         view.referrer_hostname = Some(host.to_owned());
     }
@@ -85,11 +91,8 @@ fn referrer(view: &mut PageView) {
 }
 
 /// Fills in the campaign parameters and click ids of the address.
-fn campaign(view: &mut PageView, url: &Url) {
-    if url.query().is_none_or(str::is_empty) {
-        return;
-    }
-    for (name, value) in url.query_pairs() {
+fn campaign(view: &mut PageView, url: &Page) {
+    for (name, value) in url.parameters() {
         let field = match name.as_ref() {
             "utm_source" => &mut view.utm_source,
             "utm_medium" => &mut view.utm_medium,
@@ -117,7 +120,7 @@ mod tests {
     use crate::intake::visitor::Visitors;
 
     fn enriched(mut view: PageView, headers: &[(&'static str, &str)]) -> PageView {
-        let url = Url::parse(&view.url).unwrap();
+        let url = Page::parse(&view.url).unwrap();
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             // As Latin-1, which is how ASCII is sent, too.

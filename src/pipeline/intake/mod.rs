@@ -9,6 +9,7 @@
 //! - `filters`: drops or marks what is not a visit
 //! - `globs`: patterns of names
 //! - `known_texts`: remembers what recent user agents mean
+//! - `page`: the address of a page, taken apart
 //! - `rejection`: why an event is rejected
 //! - `settings`: the settings of the intake
 //! - `urls`: removes credentials from URLs, and shortens them
@@ -23,6 +24,7 @@ mod envelope;
 pub mod filters;
 mod globs;
 mod known_texts;
+mod page;
 mod rejection;
 mod settings;
 mod urls;

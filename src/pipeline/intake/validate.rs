@@ -5,9 +5,9 @@
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
-use url::Url;
 
 use super::changes::{Change, Changes};
+use super::page::Page;
 use super::urls::{remove_credentials, remove_parameters, shorten, truncate};
 use super::{Globs, IntakeSettings, Rejection};
 use bklit_wire::event::{CustomEvent, PageView, SessionEnd};
@@ -32,7 +32,7 @@ pub fn id_problem(id: &str) -> Option<&'static str> {
         Some("must not be empty")
     } else if id.len() > MAX_ID {
         Some("longer than 256 bytes")
-    } else if id.chars().any(char::is_control) {
+    } else if has_controls(id) {
         Some("must not contain control characters")
     } else {
         None
@@ -45,12 +45,20 @@ pub(crate) fn id(field: &'static str, id: &str) -> Result<(), Rejection> {
 
 /// Removes control characters; returns whether there were any.
 fn remove_controls(text: &mut String) -> bool {
-    let before = text.len();
-    // Cheaper than looking at each character twice.
-    if text.chars().any(char::is_control) {
+    let has_some = has_controls(text);
+    if has_some {
         text.retain(|c| !c.is_control());
     }
-    text.len() < before
+    has_some
+}
+
+/// Whether a text has control characters. Bytes that may belong to one are looked for first, many at
+/// once.
+fn has_controls(text: &str) -> bool {
+    // Those beyond ASCII, and other characters, begin with 0xc2.
+    let may_be_one = |byte: u8| (byte < b' ') | (byte == 0x7f) | (byte == 0xc2);
+    text.bytes().fold(false, |found, byte| found | may_be_one(byte))
+        && text.chars().any(char::is_control)
 }
 
 /// What was changed about the id of a session.
@@ -116,20 +124,26 @@ pub(super) fn page_view(
     settings: &IntakeSettings,
     unwanted: &Globs,
     changes: &mut Changes,
-) -> Result<Url, Rejection> {
+) -> Result<Page, Rejection> {
     optional_session(&mut view.session_id, changes)?;
     clean("url", &mut view.url, unwanted, changes);
     let problem = |problem| Rejection::field("url", problem);
-    let url = Url::parse(&view.url).map_err(|_| problem("must be an absolute URL"))?;
+    let url = Page::parse(&view.url).ok_or_else(|| problem("must be an absolute URL"))?;
     if !settings.accepts_scheme(url.scheme()) {
         return Err(problem("its scheme is not listed in intake.url_schemes"));
     }
-    if !url.has_host() && url.path().trim_matches('/').is_empty() {
+    if url.host().is_none() && url.path().trim_matches('/').is_empty() {
         return Err(problem("must have a host or a path"));
     }
-    for (field, value) in
-        view.texts_mut().filter(|(field, _)| is_url(field) || *field == "referrerPath")
-    {
+    let addresses = [
+        ("referrer", &mut view.referrer),
+        ("ogImage", &mut view.og_image),
+        ("favicon", &mut view.favicon),
+        ("canonicalUrl", &mut view.canonical_url),
+        ("referrerPath", &mut view.referrer_path),
+        ("landingPage", &mut view.landing_page),
+    ];
+    for (field, value) in addresses {
         let Some(text) = value else { continue };
         if is_image(field) && is_data(text) {
             *value = None;

@@ -82,7 +82,8 @@ impl PausableQueue {
                 self.state.read_in_background();
                 paused
             }
-            None => self.state.current().await,
+            // On the heap: every push would be as large otherwise.
+            None => Box::pin(self.state.current()).await,
         };
         paused.intake.clone().map_or(Ok(()), |pause| Err(QueueError::Paused(pause)))
     }

@@ -226,7 +226,8 @@ impl Queue for SpooledQueue {
             true => self.push_many(vec![item]).await.pop(),
             false => match shared.queue.push(item.clone()).await {
                 Ok(pushed) => return Ok(pushed),
-                Err(error) => shared.divert(vec![item], vec![Err(error)]).await.pop(),
+                // On the heap: every push would be as large otherwise.
+                Err(error) => Box::pin(shared.divert(vec![item], vec![Err(error)])).await.pop(),
             },
         };
         one.unwrap_or_else(|| Err(QueueError::Unavailable("no result of the push".to_owned())))

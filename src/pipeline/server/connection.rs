@@ -8,12 +8,13 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -68,9 +69,27 @@ pub struct Connection {
     proven: AtomicBool,
     /// Whether its first bytes were those of TLS, on a port without it.
     saw_tls: AtomicBool,
-    closing: CancellationToken,
-    /// Cancelled once it has a regular slot.
-    admitted: CancellationToken,
+    closing: Signal,
+    /// Set once it has a regular slot.
+    admitted: Signal,
+}
+
+/// A [`CancellationToken`] whose state is read without its lock, as each request does.
+#[derive(Debug, Default)]
+struct Signal {
+    is_set: AtomicBool,
+    token: CancellationToken,
+}
+
+impl Signal {
+    fn set(&self) {
+        self.is_set.store(true, Release);
+        self.token.cancel();
+    }
+
+    fn is_set(&self) -> bool {
+        self.is_set.load(Acquire)
+    }
 }
 
 /// Which of two waiting connections is closed first: the smaller one.
@@ -87,8 +106,8 @@ impl Connection {
             head_since: AtomicU64::new(now),
             proven: AtomicBool::new(false),
             saw_tls: AtomicBool::new(false),
-            closing: CancellationToken::new(),
-            admitted: CancellationToken::new(),
+            closing: Signal::default(),
+            admitted: Signal::default(),
         }
     }
 
@@ -105,7 +124,7 @@ impl Connection {
     /// From now on it does not wait, until a request that has begun ends; it may be closing already.
     pub fn keep(&self) {
         if self.waiting_since.swap(BUSY, AcqRel) == CHOSEN {
-            self.closing.cancel();
+            self.closing.set();
         }
         self.head_since.store(NOTHING, Relaxed);
     }
@@ -149,7 +168,7 @@ impl Connection {
     /// Its rank among the waiting connections; `None` if it does not wait or is already closing.
     pub(super) fn rank(&self) -> Option<Rank> {
         let since = self.waiting_since.load(Relaxed);
-        let is_candidate = since != BUSY && !self.closing.is_cancelled();
+        let is_candidate = since != BUSY && !self.closing.is_set();
         is_candidate.then(|| (self.proven.load(Relaxed), since))
     }
 
@@ -159,38 +178,39 @@ impl Connection {
         let is_chosen = self.rank() == Some(rank)
             && self.waiting_since.compare_exchange(since, CHOSEN, AcqRel, Relaxed).is_ok();
         if is_chosen {
-            self.closing.cancel();
+            self.closing.set();
         }
         is_chosen
     }
 
     /// Whether it is to be closed to make room for another. That begins only while it waits.
     pub fn is_closing(&self) -> bool {
-        self.closing.is_cancelled()
+        self.closing.is_set()
     }
 
     /// Waits until it is to be closed to make room for another.
     pub async fn closing(&self) {
-        self.closing.cancelled().await;
+        self.closing.token.cancelled().await;
     }
 
     /// The result of `step`, unless the connection is to be closed first.
     pub async fn until_closing<F: Future>(&self, step: F) -> Option<F::Output> {
-        self.closing.run_until_cancelled(step).await
+        self.closing.token.run_until_cancelled(step).await
     }
 
     pub(super) fn admit(&self) {
-        self.admitted.cancel();
+        self.admitted.set();
     }
 
     /// Whether it has a regular slot, not a reserved one.
     pub fn is_admitted(&self) -> bool {
-        self.admitted.is_cancelled()
+        self.admitted.is_set()
     }
 
     /// Waits briefly for a regular slot; returns whether it has one.
     pub async fn admitted(&self) -> bool {
-        self.is_admitted() || timeout(MAX_WAIT_FOR_PLACE, self.admitted.cancelled()).await.is_ok()
+        self.is_admitted()
+            || timeout(MAX_WAIT_FOR_PLACE, self.admitted.token.cancelled()).await.is_ok()
     }
 
     /// When it has waited for too long; `None` during a request.
@@ -278,29 +298,45 @@ pub async fn drive<C: Future>(
     finish: impl Fn(Pin<&mut C>),
 ) -> Option<C::Output> {
     let mut driven = pin!(driven);
-    let mut timer = pin!(sleep_until(connection.next_look(timeouts)));
     let (mut is_stopping, mut is_closing) = (false, false);
+    // In a set of its own, which polls it when it is woken: not with each step of each request.
+    let mut events = FuturesUnordered::new();
+    let next = |is_stopping: bool, is_closing: bool| {
+        let look = connection.next_look(timeouts);
+        async move {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled(), if !is_stopping => Event::Shutdown,
+                () = connection.closing(), if !is_closing => Event::Closing,
+                () = sleep_until(look) => Event::Look,
+            }
+        }
+    };
+    events.push(next(false, false));
     loop {
         tokio::select! {
             biased;
             ended = driven.as_mut() => return Some(ended),
-            () = shutdown.cancelled(), if !is_stopping => {
-                is_stopping = true;
-                finish(driven.as_mut());
-            }
-            () = connection.closing(), if !is_closing => {
-                is_closing = true;
-                finish(driven.as_mut());
-                if connection.is_waiting() {
-                    return driven.now_or_never();
+            Some(event) = events.next() => {
+                match event {
+                    Event::Shutdown => is_stopping = true,
+                    Event::Closing => is_closing = true,
+                    Event::Look => {}
                 }
-            }
-            () = timer.as_mut() => {
-                if connection.deadline(timeouts).is_some_and(|deadline| deadline <= Instant::now()) {
+                let is_late =
+                    || connection.deadline(timeouts).is_some_and(|at| at <= Instant::now());
+                let ends = match event {
+                    Event::Shutdown => false,
+                    Event::Closing => connection.is_waiting(),
+                    Event::Look => is_late(),
+                };
+                if ends || !matches!(event, Event::Look) {
                     finish(driven.as_mut());
+                }
+                if ends {
                     return driven.now_or_never();
                 }
-                timer.as_mut().reset(connection.next_look(timeouts));
+                events.push(next(is_stopping, is_closing));
             }
         }
         if is_closing && connection.is_waiting() {
@@ -309,93 +345,16 @@ pub async fn drive<C: Future>(
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TIMEOUTS: Timeouts =
-        Timeouts { head: Duration::from_secs(10), idle: Duration::from_secs(75) };
-
-    fn connection() -> Arc<Connection> {
-        Arc::new(Connection::new(&Arc::default(), 0, None))
-    }
-
-    async fn ended_after(connection: &Connection) -> u64 {
-        ended_within(connection, TIMEOUTS).await
-    }
-
-    /// Drives a connection that never ends by itself; returns after how many seconds it was ended.
-    async fn ended_within(connection: &Connection, timeouts: Timeouts) -> u64 {
-        let began = Instant::now();
-        let never = std::future::pending::<()>();
-        let end = drive(never, connection, timeouts, &CancellationToken::new(), |_| {}).await;
-        assert_eq!(end, None);
-        began.elapsed().as_secs()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_has_its_time_for_a_head_and_longer_between_requests() {
-        let silent = connection();
-        assert_eq!(ended_after(&silent).await, 10, "nothing was ever sent");
-
-        let idle = connection();
-        drop(idle.begin());
-        assert_eq!(ended_after(&idle).await, 75, "no further request");
-
-        let idle = connection();
-        let request = async {
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            drop(idle.begin());
-        };
-        let short = Timeouts { idle: Duration::from_secs(4), ..TIMEOUTS };
-        assert_eq!(tokio::join!(ended_within(&idle, short), request).0, 7, "less than for a head");
-
-        // The next head begins 61 s after a response, and does not end.
-        let slow = connection();
-        drop(slow.begin());
-        let head = async {
-            tokio::time::sleep(Duration::from_secs(61)).await;
-            slow.received();
-            tokio::time::sleep(Duration::from_secs(5)).await;
-            slow.received();
-        };
-        assert_eq!(tokio::join!(ended_after(&slow), head).0, 71);
-
-        // A request may take any time.
-        let busy = connection();
-        let request = async {
-            let in_progress = busy.begin();
-            tokio::time::sleep(Duration::from_secs(1000)).await;
-            drop(in_progress);
-        };
-        assert_eq!(tokio::join!(ended_after(&busy), request).0, 1075);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_makes_room_at_once_or_after_its_request() {
-        let waiting = connection();
-        assert!(waiting.close(waiting.rank().unwrap()));
-        assert_eq!(ended_after(&waiting).await, 0);
-        assert_eq!(waiting.rank(), None, "it is chosen once");
-
-        // Its request begins while it is being chosen.
-        let busy = connection();
-        busy.waiting_since.store(CHOSEN, Relaxed);
-        let in_progress = busy.begin();
-        assert!(busy.is_closing());
-        let request = async {
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            drop(in_progress);
-        };
-        // Without a poll of the connection nothing notices the end, so the timer does.
-        assert!(tokio::join!(ended_after(&busy), request).0 <= 10);
-    }
-
-    #[test]
-    fn a_connection_is_not_closed_once_its_request_has_begun() {
-        let connection = connection();
-        let rank = connection.rank().unwrap();
-        let _in_progress = connection.begin();
-        assert!(!connection.close(rank) && !connection.is_closing());
-    }
+/// What concerns a connection besides its requests.
+#[derive(Clone, Copy)]
+enum Event {
+    /// The server stops.
+    Shutdown,
+    /// It is to make room for another one.
+    Closing,
+    /// It is time to look at the deadline.
+    Look,
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,13 @@ use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use uuid::fmt::Simple;
 
+use super::fields::{self, name};
 use super::{EventKind, InvalidEvent, Payload, foreign};
-use crate::json::repaired;
+use crate::json::{push_quoted, repaired};
 use crate::time::UtcMillis;
 
 /// One member of the queue: `{"id","type","payload","queuedAt","projectId"}`.
@@ -25,30 +27,6 @@ pub struct QueuedEvent {
     /// In a spool: identifies the earlier push that may already have put it into the queue, to be
     /// settled with the queue before the event is moved.
     pub push_ticket: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WireOut<'a> {
-    id: &'a str,
-    r#type: EventKind,
-    payload: PayloadOut<'a>,
-    queued_at: UtcMillis,
-    project_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    push_ticket: Option<&'a str>,
-}
-
-/// Bklit's worker reads the project and the time only here.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PayloadOut<'a> {
-    project_id: &'a str,
-    /// If the payload itself has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<UtcMillis>,
-    #[serde(flatten)]
-    payload: &'a Payload,
 }
 
 /// A field of the wire form.
@@ -154,7 +132,10 @@ const USUAL_SIZE: usize = 1024;
 impl QueuedEvent {
     /// A new id: `evt_` plus a UUID v7, so that ids sort by creation time.
     pub fn new_id() -> String {
-        format!("evt_{}", uuid::Uuid::now_v7().simple())
+        let mut id = String::with_capacity("evt_".len() + Simple::LENGTH);
+        id.push_str("evt_");
+        id.push_str(uuid::Uuid::now_v7().simple().encode_lower(&mut [0; Simple::LENGTH]));
+        id
     }
 
     /// When the event happened: the sender's time, else when it was queued.
@@ -162,24 +143,25 @@ impl QueuedEvent {
         self.payload.timestamp().unwrap_or(self.queued_at)
     }
 
-    /// The wire form.
+    /// The wire form. Bklit's worker reads project and time only in the payload.
     pub fn to_json(&self) -> String {
-        let wire = WireOut {
-            id: &self.id,
-            r#type: self.payload.kind(),
-            payload: PayloadOut {
-                project_id: &self.project_id,
-                timestamp: self.payload.timestamp().is_none().then_some(self.queued_at),
-                payload: &self.payload,
-            },
-            queued_at: self.queued_at,
-            project_id: &self.project_id,
-            push_ticket: self.push_ticket.as_deref(),
-        };
-        let mut json = Vec::with_capacity(USUAL_SIZE);
-        // Strings, numbers and maps with text keys always serialise.
-        let _ = serde_json::to_writer(&mut json, &wire);
-        String::from_utf8(json).unwrap_or_default()
+        let mut json = String::with_capacity(USUAL_SIZE);
+        json.push_str("{\"id\":");
+        push_quoted(&mut json, &self.id);
+        json.push_str(",\"type\":\"");
+        json.push_str(self.payload.kind().as_str());
+        json.push_str("\",\"payload\":{\"projectId\":");
+        push_quoted(&mut json, &self.project_id);
+        if self.payload.timestamp().is_none() {
+            fields::time(&mut json, name!("timestamp"), self.queued_at);
+        }
+        self.payload.push_fields(&mut json);
+        json.push('}');
+        fields::time(&mut json, name!("queuedAt"), self.queued_at);
+        fields::text(&mut json, name!("projectId"), &self.project_id);
+        fields::optional(&mut json, name!("pushTicket"), self.push_ticket.as_deref());
+        json.push('}');
+        json
     }
 
     /// Reads the wire form as this or any other program writes it; unknown fields are ignored.

@@ -201,11 +201,12 @@ impl Queue for RedisQueue {
         if layout.is_single() || !item.client_id || layout.earlier(project).is_empty() {
             let shard = self.shard(layout.home(project));
             match shard.push(layout.record.epoch, &item).await? {
-                Added::Moved(epoch) => self.layouts.catch_up(epoch).await?,
+                Added::Moved(epoch) => Box::pin(self.layouts.catch_up(epoch)).await?,
                 added => return added.pushed(),
             }
         }
-        let mut results = self.push_all(&[item], Way::Grouped).await;
+        // On the heap, like all that is rarely needed: every push would be as large otherwise.
+        let mut results = Box::pin(self.push_all(&[item], Way::Grouped)).await;
         results.pop().unwrap_or_else(|| Err(unavailable("no result of the push")))?.pushed()
     }
 

@@ -17,11 +17,11 @@ use std::net::IpAddr;
 use bklit_wire::event::Payload;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, REFERER, USER_AGENT};
-use url::Url;
 
-use super::enrich::header;
+use super::enrich::{has_any, header};
 use super::globs::Globs;
 use super::known_texts::KnownTexts;
+use super::page::Page;
 use super::{PrivacySettings, Sender};
 
 pub use bots::bot;
@@ -58,13 +58,13 @@ pub struct Filters {
 pub(super) struct Seen<'a> {
     payload: &'a Payload,
     /// The page's address, of a page view.
-    page: Option<&'a Url>,
+    page: Option<&'a Page>,
     headers: &'a HeaderMap,
     ip: IpAddr,
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn new(payload: &'a Payload, page: Option<&'a Url>, sender: Sender<'a>) -> Self {
+    pub(super) fn new(payload: &'a Payload, page: Option<&'a Page>, sender: Sender<'a>) -> Self {
         Self { payload, page, headers: sender.headers, ip: sender.visitor.ip() }
     }
 
@@ -77,8 +77,8 @@ impl<'a> Seen<'a> {
     }
 
     /// The page's address; of other events, what the browser sent about it.
-    fn page(&self) -> Option<Cow<'a, Url>> {
-        let from_header = || Url::parse(&header(self.headers, REFERER)?).ok();
+    fn page(&self) -> Option<Cow<'a, Page>> {
+        let from_header = || Page::parse(&header(self.headers, REFERER)?);
         self.page.map(Cow::Borrowed).or_else(|| from_header().map(Cow::Owned))
     }
 
@@ -146,7 +146,7 @@ impl Filters {
         if (!hosts.is_empty() || !paths.is_empty())
             && let Some(page) = event.page()
         {
-            if page.host_str().is_some_and(|host| hosts.has(host)) {
+            if page.host().is_some_and(|host| hosts.has(host)) {
                 return Some(Rule::Host);
             }
             if paths.has(page.path()) {
@@ -160,10 +160,12 @@ impl Filters {
 
 /// Whether an event is not a person's; `bots` remembers what user agents mean.
 fn bot_rule(event: Seen<'_>, bots: &KnownTexts) -> Option<Rule> {
-    let mut purposes = PURPOSE_HEADERS.iter().filter_map(|name| header(event.headers, name));
-    // Browsers send `prefetch` and `prefetch;prerender`, old ones also `preview`.
-    if purposes.any(|value| value.starts_with("prefetch") || value == "preview") {
-        return Some(Rule::Prefetch);
+    if has_any(event.headers, &PURPOSE_HEADERS) {
+        let mut purposes = PURPOSE_HEADERS.iter().filter_map(|name| header(event.headers, name));
+        // Browsers send `prefetch` and `prefetch;prerender`, old ones also `preview`.
+        if purposes.any(|value| value.starts_with("prefetch") || value == "preview") {
+            return Some(Rule::Prefetch);
+        }
     }
     match event.user_agent().as_deref().map(str::trim) {
         None | Some("") => Some(Rule::NoUserAgent),

@@ -5,12 +5,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use bklit_wire::event::PageView;
-use url::Url;
+use foldhash::fast::RandomState;
+
+use crate::intake::page::Page;
 
 /// The list of search engines, social networks and advertising networks: media and hosts.
 const LIST: &str = include_str!("lists/referrers.txt");
 
-static MEDIA: LazyLock<HashMap<&str, &str>> =
+static MEDIA: LazyLock<HashMap<&str, &str, RandomState>> =
     LazyLock::new(|| super::entries(LIST).map(|(medium, host)| (host, medium)).collect());
 
 /// Reads the list, so that the first event does not have to wait for that.
@@ -20,10 +22,10 @@ pub(super) fn prepare() {
 
 /// The type of a page view's referrer: `internal`, `ad`, `organic`, `social`, `referral` or `direct`.
 /// `None` if there is a referrer that does not name its host. `page` is the page's address.
-pub fn referrer_type(view: &PageView, page: &Url) -> Option<&'static str> {
+pub fn referrer_type(view: &PageView, page: &Page) -> Option<&'static str> {
     let host = view.referrer_hostname.as_deref().map(normalized).filter(|host| !host.is_empty());
     if let Some(host) = &host
-        && page.host_str().is_some_and(|own| site(own) == site(host))
+        && page.host().is_some_and(|own| are_one_site(own, host))
     {
         return Some("internal");
     }
@@ -61,6 +63,16 @@ fn is_ad(view: &PageView) -> bool {
 /// The medium of a host, or of the nearest domain above it.
 fn medium(host: &str) -> Option<&'static str> {
     suffixes(host).find_map(|domain| MEDIA.get(domain).copied())
+}
+
+/// Whether two hosts belong to the same site.
+fn are_one_site(own: &str, other: &str) -> bool {
+    // A registrable domain has two labels or more, so this tells most hosts apart.
+    last_two_labels(own) == last_two_labels(other) && site(own) == site(other)
+}
+
+fn last_two_labels(host: &str) -> &str {
+    host.rmatch_indices('.').nth(1).map_or(host, |(dot, _)| &host[dot + 1..])
 }
 
 /// The registrable domain of a host, such as `example.co.uk`; the host itself if it has none.
@@ -145,8 +157,9 @@ mod tests {
             ("?utm_source=newsletter", "", Some("referral")),
             ("", "about:client", None),
         ] {
-            let url = Url::parse(&format!("https://www.example.co.uk/{page}")).unwrap();
-            let mut view = PageView { url: url.to_string(), ..PageView::default() };
+            let address = format!("https://www.example.co.uk/{page}");
+            let url = Page::parse(&address).unwrap();
+            let mut view = PageView { url: address, ..PageView::default() };
             view.referrer = (!referrer.is_empty()).then(|| referrer.to_owned());
             crate::intake::enrich::from_urls(&mut view, &url);
             assert_eq!(view.referrer_type.as_deref(), expected, "{page} from {referrer}");
@@ -162,7 +175,7 @@ mod tests {
             ("https://a.github.io/", "b.github.io", "referral"),
         ] {
             let view = PageView { referrer_hostname: Some(referrer.into()), ..PageView::default() };
-            let found = referrer_type(&view, &Url::parse(page).unwrap());
+            let found = referrer_type(&view, &Page::parse(page).unwrap());
             assert_eq!(found, Some(expected), "{page} from {referrer}");
         }
     }

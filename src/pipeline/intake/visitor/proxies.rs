@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::address;
 use super::forwarded;
 use super::networks::{Networks, is_internal};
+use crate::intake::enrich::has_any;
 
 /// The most hops of a list that are checked, from the last one.
 const MAX_HOPS: usize = 32;
@@ -272,6 +273,9 @@ impl Proxies {
 
 /// The first known header that a request has.
 fn sent(headers: &HeaderMap) -> Option<ClientIpHeader> {
+    if !has_any(headers, &NAMES) {
+        return None;
+    }
     ClientIpHeader::ALL.into_iter().find(|header| headers.contains_key(header.name()))
 }
 

@@ -104,7 +104,8 @@ impl Layouts {
         if let Some(layout) = usable() {
             return Ok(layout);
         }
-        match self.read_or_choose(0).await {
+        // On the heap: every push would be as large otherwise.
+        match Box::pin(self.read_or_choose(0)).await {
             Ok(layout) => Ok(layout),
             // The first shard's server is needed only for changes.
             Err(error) => match self.keep() {
