@@ -2,6 +2,7 @@
 
 mod ahead;
 mod faults;
+mod finish;
 mod foreign;
 mod idle;
 mod live;
