@@ -108,11 +108,13 @@ async fn a_shutdown_gives_back_at_once_what_waits_for_the_announcer() {
     tokio::time::sleep(WAIT).await;
     assert_eq!(bench.store.batches().len(), 3);
     bench.shutdown.cancel();
-    bench.line("Stopped before a batch was stored").await;
     let began = Instant::now();
-    assert!(bench.queue.is_released());
+    let line = bench.line("Stopped before a batch was stored").await;
+    assert_eq!(line.data["batchId"], "batch-31");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     bench.stop().await;
     assert!(began.elapsed() <= Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(bench.queue.is_released());
     let left = QueueStats { depth: 20, in_flight: 10, ..QueueStats::default() };
     assert_eq!(bench.queue.figures(), left);
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use bklit_pipeline::bus::LiveBus;
 use bklit_pipeline::metrics::Part;
 use bklit_pipeline::queue::QueueStats;
 use bklit_pipeline::worker::WorkerContext;

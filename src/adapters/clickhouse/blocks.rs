@@ -109,7 +109,7 @@ async fn insert_block<R: Record>(
         row.write(&mut block).map_err(InsertError::Rows)?;
     }
     let table = target.table.name;
-    let into = format!("{table} ({}) FORMAT Native", block.column_list());
+    let into = format!("{table} ({}) FORMAT Native", schema.column_list());
     let mut settings = Vec::new();
     if block.has_defaults() {
         settings.push(("input_format_null_as_default", "1".to_owned()));

@@ -2,8 +2,7 @@
 //!
 //! The block names its columns and their types, and the server converts a column whose type is
 //! another one by now: an altered table cannot store garbage. A NULL in a column that cannot store
-//! one stands for the column's default. A column without values is left out, since most page views
-//! lack the same ones. The bytes depend only on the rows and the table's columns.
+//! one stands for the column's default. The bytes depend only on the rows and the table's columns.
 
 use std::collections::BTreeMap;
 
@@ -28,8 +27,6 @@ pub(super) struct Block<'s> {
 /// The values of a column.
 #[derive(Default)]
 struct Values {
-    /// Whether there are any in a column that can be left out. Before the first, none is encoded.
-    begun: bool,
     /// For each row, whether the value is NULL. Empty in a column that is not nullable until the
     /// first value that the server is to replace with the column's default.
     nulls: Vec<u8>,
@@ -63,20 +60,10 @@ impl<'s> Block<'s> {
         Ok(())
     }
 
-    /// The columns that are sent, with their values.
-    fn sent(&self) -> impl Iterator<Item = (&SchemaColumn, &Values)> {
-        let columns = self.schema.columns.iter().zip(&self.columns);
-        columns.filter(|(column, values)| values.begun || !can_be_left_out(column))
-    }
-
-    /// The comma-separated names of the columns that are sent.
-    pub(super) fn column_list(&self) -> String {
-        self.sent().map(|(column, _)| column.name).collect::<Vec<_>>().join(", ")
-    }
-
     /// Whether some columns that are not nullable have NULLs, which stand for their defaults.
     pub(super) fn has_defaults(&self) -> bool {
-        self.sent().any(|(column, values)| !column.nullable && !values.nulls.is_empty())
+        let mut columns = self.schema.columns.iter().zip(&self.columns);
+        columns.any(|(column, values)| !column.nullable && !values.nulls.is_empty())
     }
 
     /// What was left out, one text for each column.
@@ -88,29 +75,23 @@ impl<'s> Block<'s> {
 
     /// The encoded block.
     pub(super) fn finish(self) -> Bytes {
-        let sent: Vec<_> = self.sent().collect();
         let values: usize =
-            sent.iter().map(|(_, values)| values.nulls.len() + values.bytes.len()).sum();
-        let mut block = Vec::with_capacity(values + 64 * sent.len());
-        push_length(sent.len(), &mut block);
+            self.columns.iter().map(|values| values.nulls.len() + values.bytes.len()).sum();
+        let mut block = Vec::with_capacity(values + 64 * self.columns.len());
+        push_length(self.columns.len(), &mut block);
         push_length(self.rows, &mut block);
-        for (column, values) in sent {
+        for (column, values) in self.schema.columns.iter().zip(self.columns) {
             push_text(column.name, &mut block);
             if column.nullable || !values.nulls.is_empty() {
                 push_text(&format!("Nullable({})", column.type_name), &mut block);
             } else {
                 push_text(&column.type_name, &mut block);
             }
-            block.extend(&values.nulls);
-            block.extend(&values.bytes);
+            block.extend(values.nulls);
+            block.extend(values.bytes);
         }
         block.into()
     }
-}
-
-/// Whether the server stores NULL for rows without a value.
-fn can_be_left_out(column: &SchemaColumn) -> bool {
-    column.nullable && !column.has_default
 }
 
 impl Values {
@@ -118,10 +99,6 @@ impl Values {
         if *cell == Cell::Null {
             self.push_null(column, row);
             return Ok(());
-        }
-        if !self.begun && can_be_left_out(column) {
-            self.begun = true;
-            (0..row).for_each(|row| self.push_null(column, row));
         }
         column.value.push(cell, &mut self.bytes)?;
         if column.nullable || !self.nulls.is_empty() {
@@ -132,9 +109,6 @@ impl Values {
 
     /// Without a default of its own, a column that is not nullable gets that of its type.
     fn push_null(&mut self, column: &SchemaColumn, row: usize) {
-        if !self.begun && can_be_left_out(column) {
-            return;
-        }
         if !column.nullable && column.has_default && self.nulls.is_empty() {
             self.nulls.resize(row, 0);
         }

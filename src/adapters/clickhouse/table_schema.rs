@@ -199,6 +199,11 @@ impl TableSchema {
             _ => true,
         })
     }
+
+    /// The comma-separated column names for an `INSERT`.
+    pub(super) fn column_list(&self) -> String {
+        self.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Whether the server computes the column's values, so that none can be inserted.

@@ -177,7 +177,8 @@ async fn settle(context: &WorkerContext, shutdown: &CancellationToken) -> Result
             context.works(Part::Store);
             return Ok(());
         };
-        context.store_failed("Cannot store the sessions of a batch, retrying", &error.to_string());
+        let (StoreError::Unavailable(reason) | StoreError::Refused(reason)) = error;
+        context.store_failed("Cannot store the sessions of a batch, retrying", &reason);
         if shutdown.run_until_cancelled(backoff.pause()).await.is_none() {
             return Err(Stopped);
         }
