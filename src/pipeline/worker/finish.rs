@@ -147,8 +147,7 @@ async fn finish(
             unstored.push(batch.lease);
             continue;
         }
-        let acknowledging =
-            acknowledge(context, batch.lease.id(), &batch.rejected, &stop.started);
+        let acknowledging = acknowledge(context, batch.lease.id(), &batch.rejected, &stop.started);
         let outcome = tokio::select! {
             outcome = acknowledging => outcome,
             () = stop.expired.cancelled() => Err(Stopped),
