@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use jiff::fmt::temporal::Pieces;
-use jiff::tz::Offset;
+use jiff::fmt::temporal::{DateTimePrinter, Pieces};
+use jiff::tz::{Offset, TimeZone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::js_date;
@@ -32,6 +32,9 @@ const MICROS_BELOW: u64 = MILLIS_BELOW * 1_000;
 
 /// Digits of a second that are read; more are cut off.
 const MAX_FRACTION: usize = 9;
+
+/// Prints times as ClickHouse does.
+const DATE_TIME: DateTimePrinter = DateTimePrinter::new().separator(b' ').precision(Some(0));
 
 impl UtcMillis {
     /// The earliest time a ClickHouse `DateTime` can represent: 1970-01-01.
@@ -125,7 +128,7 @@ impl UtcMillis {
 
     /// `YYYY-MM-DD HH:MM:SS`, as ClickHouse prints a `DateTime`.
     pub fn to_date_time(self) -> String {
-        self.timestamp().strftime("%Y-%m-%d %H:%M:%S").to_string()
+        DATE_TIME.datetime_to_string(&TimeZone::UTC.to_datetime(self.timestamp()))
     }
 
     /// The same time as a [`jiff::Timestamp`].

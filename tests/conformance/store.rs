@@ -101,8 +101,9 @@ use store_suite;
 
 const LIMITS: QueryLimits = QueryLimits::new(1000, Duration::from_secs(30));
 
-/// Writes the rows of sessions, as the worker does.
+/// Completes what is stored and writes the rows of sessions, as the worker does.
 async fn write_sessions(store: &dyn Store) -> Result<Vec<(SessionKey, UtcMillis)>, StoreError> {
+    store.settle().await?;
     let mut closed = Vec::new();
     loop {
         let written = store.write_sessions().await?;
@@ -135,7 +136,9 @@ async fn count(store: &dyn Store, table: &str) -> Value {
 async fn insert(store: &dyn Store, id: &str, events: &[QueuedEvent]) -> Inserted {
     let batch =
         Batch { id: id.to_owned(), events: events.to_vec().into(), is_first_attempt: false };
-    store.insert(&batch).await.unwrap()
+    let inserted = store.insert(&batch).await.unwrap();
+    store.settle().await.unwrap();
+    inserted
 }
 
 fn key(project: &str, session: &str) -> SessionKey {

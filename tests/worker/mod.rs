@@ -1,6 +1,7 @@
 //! The worker between a queue in memory and the embedded store with faults, on tokio's clock.
 
 mod faults;
+mod finish;
 mod foreign;
 mod idle;
 mod live;

@@ -102,17 +102,20 @@ async fn a_shutdown_releases_a_batch_that_waits_for_the_announcer() {
     let (mut bench, context) = Bench::with(small(10, WAIT));
     bench.queue.push_all(&views(60));
     bench.start(WorkerContext { live_bus: Arc::new(HangingBus), ..context });
-    // Two are stored; the bus hangs with the first, so the second waits, and with it the third.
-    bench.claimed(3).await;
+    // Three are stored; the bus hangs with the first, so the second waits to be published, the third
+    // to be acknowledged, and with it the fourth.
+    bench.claimed(4).await;
     tokio::time::sleep(WAIT).await;
-    assert_eq!(bench.store.batches().len(), 2);
+    assert_eq!(bench.store.batches().len(), 3);
     bench.shutdown.cancel();
-    bench.line("Stopped before a batch was stored").await;
     let began = Instant::now();
-    assert!(bench.queue.is_released());
+    let line = bench.line("Stopped before a batch was stored").await;
+    assert_eq!(line.data["batchId"], "batch-31");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     bench.stop().await;
     assert!(began.elapsed() <= Duration::from_secs(5), "{:?}", began.elapsed());
-    let left = QueueStats { depth: 30, in_flight: 10, ..QueueStats::default() };
+    assert!(bench.queue.is_released());
+    let left = QueueStats { depth: 20, in_flight: 10, ..QueueStats::default() };
     assert_eq!(bench.queue.figures(), left);
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,6 +24,14 @@ pub struct FaultyStore {
     pub inserts_to_fail: AtomicU32,
     /// The number of inserts that succeed, but report failure.
     pub answers_to_lose: AtomicU32,
+    /// Sessions are kept apart, and completed by `settle`.
+    pub settles: AtomicBool,
+    /// So many of those calls fail.
+    pub settles_to_fail: AtomicU32,
+    /// Events whose sessions are not complete.
+    unsettled: AtomicUsize,
+    /// How many events each call has completed.
+    pub settled: Mutex<Vec<usize>>,
     /// Batches with one of these events are refused.
     pub refused: Mutex<HashSet<String>>,
     /// The number of sweeps that fail.
@@ -53,6 +61,10 @@ impl FaultyStore {
             _dir: dir,
             inserts_to_fail: AtomicU32::new(0),
             answers_to_lose: AtomicU32::new(0),
+            settles: AtomicBool::new(false),
+            settles_to_fail: AtomicU32::new(0),
+            unsettled: AtomicUsize::new(0),
+            settled: Mutex::default(),
             refused: Mutex::default(),
             sweeps_to_fail: AtomicU32::new(0),
             sweeps: AtomicU32::new(0),
@@ -99,7 +111,25 @@ impl Store for FaultyStore {
         if fails(&self.answers_to_lose) {
             return Err(StoreError::Unavailable("the answer was lost".to_owned()));
         }
+        if self.settles.load(SeqCst) {
+            self.unsettled.fetch_add(batch.events.len(), SeqCst);
+        }
         Ok(inserted)
+    }
+
+    async fn settle(&self) -> Result<(), StoreError> {
+        if fails(&self.settles_to_fail) {
+            return Err(StoreError::Unavailable("the sessions cannot be stored".to_owned()));
+        }
+        let settled = self.unsettled.swap(0, SeqCst);
+        if settled > 0 {
+            self.settled.lock().unwrap().push(settled);
+        }
+        Ok(())
+    }
+
+    fn unsettled(&self) -> usize {
+        self.unsettled.load(SeqCst)
     }
 
     async fn first_views(

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::column_type::push_text;
+use super::column_type::{push_length, push_text};
 
 /// Encodes rows one after the other.
 #[derive(Debug, Default)]
@@ -19,11 +19,12 @@ impl Encoder {
         push_text(text, &mut self.bytes);
     }
 
-    /// Adds a nullable text.
-    pub(super) fn optional_text(&mut self, text: Option<&str>) {
-        self.bytes.push(u8::from(text.is_none()));
-        if let Some(text) = text {
-            self.text(text);
+    /// Adds a nullable text, in parts.
+    pub(super) fn optional_texts<const N: usize>(&mut self, parts: Option<[&str; N]>) {
+        self.bytes.push(u8::from(parts.is_none()));
+        if let Some(parts) = parts {
+            push_length(parts.iter().map(|part| part.len()).sum(), &mut self.bytes);
+            parts.iter().for_each(|part| self.bytes.extend(part.as_bytes()));
         }
     }
 

@@ -11,6 +11,7 @@
 //! | `blocks.rs` | inserts rows as blocks, despite failing materialized views and too many partitions |
 //! | `stored_ids.rs` | which events a table already has |
 //! | `session_writes.rs` | writes states and versions |
+//! | `gathered.rs` | what batches add to sessions, until it is inserted |
 //! | `sessions.rs` | derives sessions from events: their states, then their versions |
 //! | `session_plan.rs` | what to write for a session |
 //! | `session_state.rs` | the states of sessions |
@@ -42,6 +43,7 @@ mod encode;
 mod errors;
 mod events;
 mod foreign_starts;
+mod gathered;
 mod idle_sessions;
 mod key_locks;
 mod migrate;
@@ -68,6 +70,7 @@ use async_trait::async_trait;
 use self::blocks::{InDoubt, Notes};
 use self::connection::Connection;
 use self::foreign_starts::ForeignStarts;
+use self::gathered::Gathered;
 use self::idle_sessions::Sweeps;
 use self::key_locks::KeyLocks;
 use self::pending::Pending;
@@ -158,6 +161,7 @@ pub struct ClickHouseStore {
     schemas: TableSchemas,
     key_locks: KeyLocks,
     sweeps: Sweeps,
+    gathered: Gathered,
     pending: Pending,
     writer: Writer,
     foreign_starts: ForeignStarts,
@@ -179,6 +183,7 @@ impl ClickHouseStore {
             schemas: TableSchemas::default(),
             key_locks: KeyLocks::default(),
             sweeps: Sweeps::default(),
+            gathered: Gathered::default(),
             pending: Pending::default(),
             writer: Writer::default(),
             foreign_starts: ForeignStarts::default(),
@@ -188,23 +193,36 @@ impl ClickHouseStore {
             baseline,
         })
     }
+
+    /// Bounds all statements for a batch.
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let limit = self.connection.timeouts.batch;
+        tokio::time::timeout(limit, Box::pin(work)).await.unwrap_or_else(|_| {
+            let reason = format!("ClickHouse took longer than {limit:?} for a batch");
+            Err(StoreError::Unavailable(reason))
+        })
+    }
 }
 
 #[async_trait]
 impl Store for ClickHouseStore {
     async fn insert(&self, batch: &Batch) -> Result<Inserted, StoreError> {
-        let limit = self.connection.timeouts.batch;
-        let work = Box::pin(async {
-            let known = events::store(self, batch).await?;
-            sessions::record(self, batch).await?;
-            let has_row = |event: &&QueuedEvent| event.payload.kind() != EventKind::SessionEnd;
-            let rows = batch.events.iter().filter(has_row).count() - known.len();
-            Ok(Inserted { rows: rows as u64, known, notes: self.notes.take() })
-        });
-        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-            let reason = format!("ClickHouse took longer than {limit:?} for a batch");
-            Err(StoreError::Unavailable(reason))
-        })
+        let known = self.in_time(events::store(self, batch)).await?;
+        sessions::gather(self, batch);
+        let has_row = |event: &&QueuedEvent| event.payload.kind() != EventKind::SessionEnd;
+        let rows = batch.events.iter().filter(has_row).count() - known.len();
+        Ok(Inserted { rows: rows as u64, known, notes: self.notes.take() })
+    }
+
+    async fn settle(&self) -> Result<(), StoreError> {
+        self.in_time(sessions::record(self)).await
+    }
+
+    fn unsettled(&self) -> usize {
+        self.gathered.len()
     }
 
     async fn write_sessions(&self) -> Result<WrittenSessions, StoreError> {

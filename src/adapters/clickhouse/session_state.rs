@@ -11,7 +11,7 @@ use super::encode::Encoder;
 use super::sessions::{AT_ONCE, LOOKBACK};
 use super::{ClickHouseStore, sql};
 use bklit_pipeline::store::StoreError;
-use bklit_pipeline::store::session::{Contribution, Session, Sourced};
+use bklit_pipeline::store::session::{Session, Sourced};
 use bklit_wire::session::SessionKey;
 
 /// The table of session states.
@@ -62,32 +62,9 @@ impl State {
 #[derive(Default)]
 pub(super) struct StateRows {
     encoder: Encoder,
-    /// A view's key and value, kept for its capacity.
-    view: String,
 }
 
 impl StateRows {
-    /// Adds what a batch says about a session.
-    pub(super) fn add_contribution(&mut self, key: &SessionKey, known: &Contribution<'_>) {
-        let Self { encoder, view } = self;
-        encoder.text(&key.project_id);
-        encoder.text(&key.session_id);
-        for seen in known.views() {
-            let text = seen.map(|seen| {
-                view.clear();
-                seen.push_key(view);
-                view.push('\0');
-                view.push_str(seen.value);
-                view.as_str()
-            });
-            encoder.optional_text(text);
-        }
-        for moment in known.times() {
-            encoder.optional_number(moment);
-        }
-        encoder.seconds(0);
-    }
-
     /// Adds a state, and the `updated_at` of the version that follows.
     pub(super) fn add(&mut self, key: &SessionKey, known: &Session, version: u32) {
         let encoder = &mut self.encoder;
@@ -102,8 +79,8 @@ impl StateRows {
             &known.city,
         ];
         for view in views {
-            let text = view.as_ref().map(|Sourced { key, value }| format!("{key}\0{value}"));
-            encoder.optional_text(text.as_deref());
+            let parts = view.as_ref().map(|Sourced { key, value }| [key, "\0", value]);
+            encoder.optional_texts(parts);
         }
         for moment in [known.last_at, known.last_seen, known.end_at, known.end_seen] {
             encoder.optional_number(moment);
@@ -189,35 +166,4 @@ fn select() -> String {
         .map(|(name, fold, _)| format!("{fold}({STATE}.{name}) AS {name}"))
         .collect::<Vec<_>>();
     format!("SELECT project_id, session_id, {} FROM {STATE}", columns.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bklit_pipeline::store::session::contributions;
-    use bklit_wire::event::QueuedEvent;
-
-    #[test]
-    fn a_contribution_is_encoded_like_the_state_it_is() {
-        let event = |id: &str, kind: &str, second: u32, payload: &str| {
-            let json = format!(
-                r#"{{"id":"{id}","type":"{kind}","payload":{{"sessionId":"s",{payload}}},"queuedAt":"2026-01-01T00:00:{second:02}Z","projectId":"p"}}"#
-            );
-            QueuedEvent::from_json(&json).unwrap()
-        };
-        let all = [
-            event("b", "pageview", 2, r#""url":"/2","country":"Norway""#),
-            event("a\\u0000a", "pageview", 1, r#""url":"/1","userAgent":"agent""#),
-            event("c", "session_end", 3, r#""reason":"""#),
-        ];
-        for events in [&all[..], &all[..1], &all[2..]] {
-            let known = contributions(events);
-            let (key, known) = known.iter().next().unwrap();
-            let key = SessionKey { project_id: key.0.into(), session_id: key.1.into() };
-            let (mut direct, mut state) = (StateRows::default(), StateRows::default());
-            direct.add_contribution(&key, known);
-            state.add(&key, &known.session(), 0);
-            assert_eq!(direct.finish(), state.finish());
-        }
-    }
 }

@@ -10,6 +10,7 @@ use super::events::month;
 use super::native::Block;
 use super::session_plan::{Next, Plan};
 use super::session_state::{self, StateRows};
+use super::settings::MERGE_ROWS;
 use super::{ClickHouseStore, recovery};
 use bklit_pipeline::store::StoreError;
 use bklit_pipeline::store::schema::TRACKED_SESSION;
@@ -89,6 +90,8 @@ pub(super) async fn insert(
     into: &str,
     rows: Bytes,
 ) -> Result<(), StoreError> {
-    let insertion = Insertion { into, token: None, rows, settings: Vec::new() };
+    // Keys do not repeat within an insert.
+    let settings = vec![(MERGE_ROWS, "0".to_owned())];
+    let insertion = Insertion { into, token: None, rows, settings };
     Ok(store.connection.insert(&insertion).await?)
 }

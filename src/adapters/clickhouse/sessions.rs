@@ -1,9 +1,10 @@
 //! Session states and their versions in `tracked_session`.
 //!
 //! The state of a session is a set of minima and maxima (see `store::session`), so neither repeated
-//! events nor their order matter. Each batch adds what it knows of its sessions as rows of a
+//! events nor their order matter. Batches add what they know of their sessions as rows of a
 //! separate table, which the server aggregates: nothing is read, no worker overwrites what another
-//! one wrote, and a repeated batch adds nothing.
+//! one wrote, and a repeated batch adds nothing. They are inserted for several batches at once (see
+//! `gathered`).
 //!
 //! The versions in `tracked_session` are derived from the states, once a second for the sessions
 //! that have changed (see `pending`, and `recovery` for what a crash leaves). The state is written
@@ -86,22 +87,20 @@ impl<'k> Loaded<'k> {
     }
 }
 
-/// Adds what a batch says about its sessions to their states.
-pub(super) async fn record(store: &ClickHouseStore, batch: &Batch) -> Result<(), StoreError> {
-    let contributions = contributions(batch.events.iter());
-    if contributions.is_empty() {
+/// Gathers what a batch says about its sessions.
+pub(super) fn gather(store: &ClickHouseStore, batch: &Batch) {
+    store.gathered.add(&contributions(batch.events.iter()));
+}
+
+/// Adds what was gathered to the states of the sessions.
+pub(super) async fn record(store: &ClickHouseStore) -> Result<(), StoreError> {
+    let gathered = store.gathered.take().await;
+    if gathered.sessions().is_empty() {
         return Ok(());
     }
-    let key = |(project_id, session_id): &(&str, &str)| SessionKey {
-        project_id: (*project_id).to_owned(),
-        session_id: (*session_id).to_owned(),
-    };
     let mut states = StateRows::default();
-    let mut pending = Vec::with_capacity(contributions.len());
-    for (session, known) in &contributions {
-        let key = key(session);
-        states.add_contribution(&key, known);
-        pending.push((key, known.latest().unwrap_or(i64::MIN)));
+    for (key, known) in gathered.sessions() {
+        states.add(key, known, 0);
     }
     store.writer.mark_states(&mut states);
     let insert = store.pending.begin().await;
@@ -109,7 +108,8 @@ pub(super) async fn record(store: &ClickHouseStore, batch: &Batch) -> Result<(),
         .await
         .map_err(not_the_events_fault)?;
     store.writer.begun();
-    insert.finish(pending.into_iter());
+    let latest = |known: Session| known.latest().unwrap_or(i64::MIN);
+    insert.finish(gathered.done().into_iter().map(|(key, known)| (key, latest(known))));
     Ok(())
 }
 
@@ -169,6 +169,7 @@ pub(super) async fn first_views(
     store: &ClickHouseStore,
     keys: &[SessionKey],
 ) -> Result<HashMap<SessionKey, String>, StoreError> {
+    record(store).await?;
     let loaded = load(store, &keys.iter().collect::<Vec<_>>(), BTreeSet::new()).await?;
     let first = |(key, stored): (&SessionKey, Stored)| {
         let Stored { state: State { session, version }, versions } = stored;

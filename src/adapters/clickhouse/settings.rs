@@ -35,6 +35,9 @@ pub(super) const READ_ONLY: &str = "readonly";
 /// Makes an insert into a distributed table wait until all servers have stored their rows.
 pub(super) const WAIT_FOR_SHARDS: &str = "distributed_foreground_insert";
 
+/// Makes the server merge the rows of an insert that have the same key before it stores them.
+pub(super) const MERGE_ROWS: &str = "optimize_on_insert";
+
 /// How subqueries on distributed tables are carried out.
 pub(super) const LOCAL_SUBQUERIES: &str = "distributed_product_mode";
 

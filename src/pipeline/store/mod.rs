@@ -134,6 +134,21 @@ pub trait Store: Send + Sync {
     /// can never be stored.
     async fn insert(&self, batch: &Batch) -> Result<Inserted, StoreError>;
 
+    /// Completes the batches that were stored before: what [`Store::insert`] left out, so that it is
+    /// written once for several of them. Only then may they be acknowledged; a batch that is stored
+    /// again is complete after the next call.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: nothing is lost, call it again.
+    async fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// How many sessions [`Store::settle`] would complete.
+    fn unsettled(&self) -> usize {
+        0
+    }
+
     /// Writes the rows of sessions that have changed, where [`Store::insert`] does not. Called once a
     /// second; does nothing if there are none.
     ///

@@ -50,20 +50,15 @@ pub fn key_of(event: &QueuedEvent) -> String {
 /// The key of a page view: its time in milliseconds since the epoch, then its id.
 pub fn view_key(millis: i64, id: &str) -> String {
     let mut key = String::with_capacity(MOMENT_DIGITS + id.len());
-    push_view_key(millis, id, &mut key);
-    key
-}
-
-/// Appends a [`view_key`].
-fn push_view_key(millis: i64, id: &str, text: &mut String) {
     // Writing to a text never fails.
-    let _ = write!(text, "{millis:0MOMENT_DIGITS$}");
+    let _ = write!(key, "{millis:0MOMENT_DIGITS$}");
     // Stores keep key and value in one text, separated by a NUL.
     if id.contains('\0') {
-        text.push_str(&id.replace('\0', "\u{fffd}"));
+        key.push_str(&id.replace('\0', "\u{fffd}"));
     } else {
-        text.push_str(id);
+        key.push_str(id);
     }
+    key
 }
 
 /// A value and the page view it comes from.

@@ -1,4 +1,4 @@
-//! Processes one batch, from its claim to its acknowledgement.
+//! Stores the events of one batch; [`finish`](super::finish) does what is left.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::bisect::{Stopped, Stored, store};
+use super::finish::Unfinished;
+use super::in_hand::Held;
 use super::lease::Lease;
 use super::parse::Item;
 use super::stop::Stop;
-use super::{WorkerContext, definitions, details, in_time, unverified};
-use crate::metrics::Part;
-use crate::queue::{ClaimId, QueueError, Rejected};
+use super::{WorkerContext, definitions, details, unverified};
+use crate::queue::{ClaimId, Rejected};
 use crate::who::Traits;
-use bklit_net::backoff::Backoff;
 use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::event::{EventKind, QueuedEvent};
 use bklit_wire::time::UtcMillis;
@@ -35,59 +35,30 @@ pub(super) struct Work {
     pub(super) took: Duration,
 }
 
-/// How processing a batch ended.
-enum Outcome {
-    /// Stored and acknowledged.
-    Done(Box<Stored>),
-    /// Another worker has it.
-    TakenOver,
-    /// The shutdown's deadline passed.
-    Stopped,
-}
-
-/// Stores and acknowledges a batch, or releases it. Returns what is to be published.
-pub(super) async fn process(context: &WorkerContext, work: Work, stop: &Stop) -> Option<Stored> {
+/// Stores the events of a batch, or releases it. Returns what is to be finished.
+pub(super) async fn process(
+    context: &WorkerContext,
+    work: Work,
+    held: Held,
+    stop: &Stop,
+) -> Option<Unfinished> {
     let began = Instant::now();
     let Work { lease, size, items, garbage, took } = work;
     log_processing(context, lease.id(), &items, &garbage, took);
-    let work = store_and_acknowledge(context, &lease, items, garbage, &stop.started);
-    let outcome = tokio::select! {
-        outcome = work => outcome,
-        () = stop.expired.cancelled() => Outcome::Stopped,
-    };
-    match outcome {
-        Outcome::Done(stored) => {
-            log_done(context, lease.id(), size, &stored, began.elapsed());
-            return Some(*stored);
+    let stored = tokio::select! {
+        stored = resolve_and_store(context, lease.id(), items, &stop.started) => stored,
+        () = lease.lost() => {
+            log_taken_over(context, lease.id(), size);
+            return None;
         }
-        Outcome::TakenOver => log_taken_over(context, lease.id(), size),
-        Outcome::Stopped => release(context, lease).await,
-    }
-    None
-}
-
-async fn store_and_acknowledge(
-    context: &WorkerContext,
-    lease: &Lease,
-    items: Vec<Item>,
-    garbage: Vec<Rejected>,
-    shutdown: &CancellationToken,
-) -> Outcome {
-    let id = lease.id();
-    let mut stored = tokio::select! {
-        stored = resolve_and_store(context, id, items, shutdown) => match stored {
-            Ok(stored) => stored,
-            Err(Stopped) => return Outcome::Stopped,
-        },
-        () = lease.lost() => return Outcome::TakenOver,
+        () = stop.expired.cancelled() => Err(Stopped),
+    };
+    let Ok(mut stored) = stored else {
+        release(context, lease).await;
+        return None;
     };
     stored.rejected.extend(garbage);
-    // From here on only the queue's response counts: a renewal after the acknowledgement would fail.
-    match acknowledge(context, id, &stored.rejected, shutdown).await {
-        Ok(true) => Outcome::Done(Box::new(stored)),
-        Ok(false) => Outcome::TakenOver,
-        Err(Stopped) => Outcome::Stopped,
-    }
+    Some(Unfinished::new(context, (lease, size, began), stored, held).await)
 }
 
 async fn resolve_and_store(
@@ -101,35 +72,6 @@ async fn resolve_and_store(
     let mut stored = store(context, id, items, shutdown).await?;
     stored.rejected.extend(undefined);
     Ok(stored)
-}
-
-/// Acknowledges a batch, strictly after the store has confirmed it. Returns false if another worker
-/// has the batch.
-async fn acknowledge(
-    context: &WorkerContext,
-    id: &ClaimId,
-    rejected: &[Rejected],
-    shutdown: &CancellationToken,
-) -> Result<bool, Stopped> {
-    let mut backoff = Backoff::new(context.settings.max_backoff);
-    loop {
-        match in_time(context.queue.acknowledge(id, rejected)).await {
-            Ok(()) => {
-                context.works(Part::Worker);
-                return Ok(true);
-            }
-            Err(QueueError::Stale(_)) => return Ok(false),
-            Err(error) => {
-                context.worker_failed(
-                    "Cannot acknowledge a stored batch, retrying",
-                    &error.to_string(),
-                );
-            }
-        }
-        if shutdown.run_until_cancelled(backoff.pause()).await.is_none() {
-            return Err(Stopped);
-        }
-    }
 }
 
 /// Releases the batch, so that the next worker need not wait until its lease expires.
@@ -199,28 +141,8 @@ fn log_incomplete(context: &WorkerContext, id: &ClaimId, items: &[Item]) {
     }
 }
 
-fn log_done(context: &WorkerContext, id: &ClaimId, size: usize, stored: &Stored, took: Duration) {
-    let now = UtcMillis::now();
-    let since = |moment| since(moment, now);
-    let waited = stored.events.iter().map(|event| since(event.queued_at));
-    context.log.metrics().batch_stored(waited);
-    context.log.step(Stage::Worker).took(took).uncounted().info("Batch stored", || {
-        let has_row = |event: &&QueuedEvent| event.payload.kind() != EventKind::SessionEnd;
-        let with_row = (stored.events.iter().filter(has_row).count() + stored.known) as u64;
-        let oldest = stored.events.iter().map(|event| since(event.queued_at)).max();
-        details(json!({
-            "batchId": id.batch,
-            "size": size,
-            "rows": stored.rows,
-            "storedBefore": with_row.saturating_sub(stored.rows),
-            "rejected": stored.rejected.len(),
-            "waitedMs": oldest.and_then(|oldest| u64::try_from(oldest.as_millis()).ok()),
-        }))
-    });
-}
-
 /// The time that has passed since `moment`; zero if a clock was set back.
-fn since(moment: UtcMillis, now: UtcMillis) -> Duration {
+pub(super) fn since(moment: UtcMillis, now: UtcMillis) -> Duration {
     let millis = now.epoch_millis() - moment.epoch_millis();
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }

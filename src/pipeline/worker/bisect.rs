@@ -24,7 +24,7 @@ use bklit_wire::debug_log::{Level, Stage};
 use bklit_wire::event::{EventKind, QueuedEvent};
 
 /// The longest a store may take for a batch before the insert is retried.
-const STORE_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Ids of ignored events shown in one line.
 const MAX_IDS_SHOWN: usize = 10;

@@ -1,5 +1,6 @@
 //! What the workers of a process are doing.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// The batches being processed.
@@ -10,13 +11,13 @@ pub(super) struct InHand {
 }
 
 /// A batch, counted until dropped.
-pub(super) struct Held<'a>(&'a InHand);
+pub(super) struct Held(Arc<InHand>);
 
 impl InHand {
-    pub(super) fn hold(&self) -> Held<'_> {
+    pub(super) fn hold(self: &Arc<Self>) -> Held {
         self.now.fetch_add(1, Relaxed);
         self.begun.fetch_add(1, Relaxed);
-        Held(self)
+        Held(Arc::clone(self))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -29,7 +30,7 @@ impl InHand {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
         self.0.now.fetch_sub(1, Relaxed);
     }

@@ -8,7 +8,6 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::bisect::Stored;
 use super::{WorkerContext, details};
 use crate::store::StoreError;
 use crate::store::session::key_of;
@@ -28,17 +27,17 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 256;
 
 /// Publishes a batch's events, in order, if there are subscribers.
-pub(super) async fn publish(context: &WorkerContext, stored: Stored) {
+pub(super) async fn publish(context: &WorkerContext, events: Vec<QueuedEvent>) {
     // Reading the first page views is worthwhile only with subscribers.
-    if !context.live_bus.may_have_subscribers().await {
+    if events.is_empty() || !context.live_bus.may_have_subscribers().await {
         return;
     }
-    let firsts = first_views(context, &stored.events).await;
+    let firsts = first_views(context, &events).await;
     let live = |event: &QueuedEvent| live_event(event, &firsts);
     let log = |event: &QueuedEvent, subscribers, took| {
         log_published(context, event, subscribers, took);
     };
-    publish_all(context, stored.events, live, log, "Live events of a batch not published").await;
+    publish_all(context, events, live, log, "Live events of a batch not published").await;
 }
 
 /// Publishes that sessions ended by timeout, if there are subscribers.

@@ -4,9 +4,10 @@
 //! queue, so after a crash it is delivered again, and the store recognises the events it already has.
 //!
 //! - `announce`: publishes a batch while the next one is being stored
-//! - `batch`: one batch from claim to acknowledgement
+//! - `batch`: stores the events of one batch
 //! - `bisect`: finds the events of a batch that the store rejects
 //! - `definitions`: looks up the definitions of custom events
+//! - `finish`: completes and acknowledges stored batches while the next one is being stored
 //! - `in_hand`: what the workers are doing
 //! - `lease`: renews the lease of a batch
 //! - `live_events`: publishes stored events for dashboards
@@ -25,6 +26,7 @@ mod announce;
 mod batch;
 mod bisect;
 mod definitions;
+mod finish;
 mod in_hand;
 mod lease;
 mod live_events;
@@ -51,8 +53,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use self::settings::WorkerSettings;
 
-use self::announce::Announcer;
 use self::batch::Work;
+use self::finish::Finisher;
 use self::in_hand::InHand;
 use self::lease::Lease;
 use self::parse::{Item, parse};
@@ -134,29 +136,31 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
     }
 }
 
-/// Claims and processes batches one after the other. Two steps overlap with storing a batch: the next
-/// one, if it is full, is claimed and parsed, and the previous one is published.
-async fn work(context: &Arc<WorkerContext>, in_hand: &InHand, stop: &Stop) {
-    let mut announcer = Announcer::default();
+/// Claims and stores batches one after the other. Two steps overlap with storing a batch: the next one,
+/// if it is full, is claimed and parsed, and the previous ones are finished.
+async fn work(context: &Arc<WorkerContext>, in_hand: &Arc<InHand>, stop: &Stop) {
+    let mut finisher = Finisher::default();
     let mut ahead = None;
     loop {
         let claimed = match ahead.take() {
-            None => next(context, stop).await,
+            None => {
+                finisher.start(context, stop).await;
+                next(context, stop).await
+            }
             claimed => claimed,
         };
         let Some(work) = claimed else { break };
         let processing = async {
-            let held = in_hand.hold();
-            let stored = batch::process(context, work, stop).await;
-            drop(held);
-            if let Some(stored) = stored {
-                // Nothing depends on publishing.
-                stop.expired.run_until_cancelled(announcer.announce(context, stored)).await;
+            let stored = batch::process(context, work, in_hand.hold(), stop).await;
+            if let Some(batch) = stored
+                && finisher.add(context, batch)
+            {
+                finisher.start(context, stop).await;
             }
         };
         ahead = prefetch::during(context, stop, processing).await;
     }
-    stop.expired.run_until_cancelled(announcer.finish()).await;
+    finisher.end(context, stop).await;
 }
 
 /// Waits for work and claims it, retrying for as long as necessary; `None` once a shutdown has

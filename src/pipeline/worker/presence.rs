@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::bisect::Stored;
 use super::{WorkerContext, details};
 use crate::store::session::activities;
 use bklit_net::timeout::within;
 use bklit_wire::debug_log::Stage;
+use bklit_wire::event::QueuedEvent;
 use bklit_wire::session::SessionKey;
 use bklit_wire::time::UtcMillis;
 
@@ -23,15 +23,23 @@ const SWEEP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Sessions, each with a time.
 type Moments = Vec<(SessionKey, UtcMillis)>;
 
+/// The sessions of a batch.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Those that the batch leaves active, with their last activity.
+    active: Moments,
+    /// Those that it ends, with their end.
+    gone: Moments,
+}
+
 /// Records the sessions of a batch, each in the state that the batch leaves it in.
-pub(super) async fn follow(context: &WorkerContext, stored: &Stored) {
+pub(super) async fn follow(context: &WorkerContext, Seen { active, gone }: &Seen) {
     let Some(presence) = &context.presence else { return };
     let timeout = context.settings.session_timeout;
-    let (active, gone) = last_seen(stored);
     let recorded = async {
         // They are different sessions, and a failure of one call says nothing about the other.
         let (active, ended) =
-            tokio::join!(presence.active(&active, timeout), presence.ended(&gone, timeout));
+            tokio::join!(presence.active(active, timeout), presence.ended(gone, timeout));
         active.and(ended)
     };
     let recorded = within(TIMEOUT, recorded, identity).await;
@@ -55,19 +63,21 @@ pub(super) async fn sweep(context: &WorkerContext) {
     }
 }
 
-/// The sessions that the batch leaves active, with their last activity, and those that it ends, with
-/// their end. A visitor's clock may be fast: an event counts as of the time it was queued.
-fn last_seen(stored: &Stored) -> (Moments, Moments) {
-    let (mut active, mut gone) = (Moments::new(), Moments::new());
-    for ((project_id, session_id), activity) in activities(&stored.events) {
-        let key = SessionKey { project_id: project_id.into(), session_id: session_id.into() };
-        if let Some(end) = activity.closed() {
-            gone.push((key, UtcMillis::from_epoch_millis(end)));
-        } else if let Some(seen) = activity.last_seen {
-            active.push((key, UtcMillis::from_epoch_millis(seen)));
+impl Seen {
+    /// The sessions of these events. A visitor's clock may be fast: an event counts as of the time it
+    /// was queued.
+    pub(super) fn of(events: &[QueuedEvent]) -> Self {
+        let mut seen = Self::default();
+        for ((project_id, session_id), activity) in activities(events) {
+            let key = SessionKey { project_id: project_id.into(), session_id: session_id.into() };
+            if let Some(end) = activity.closed() {
+                seen.gone.push((key, UtcMillis::from_epoch_millis(end)));
+            } else if let Some(at) = activity.last_seen {
+                seen.active.push((key, UtcMillis::from_epoch_millis(at)));
+            }
         }
+        seen
     }
-    (active, gone)
 }
 
 fn log_failure(
@@ -89,7 +99,7 @@ fn log_failure(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bklit_wire::event::{Payload, QueuedEvent};
+    use bklit_wire::event::Payload;
 
     fn event(kind: &str, session: &str, second: u32) -> QueuedEvent {
         let payload = match kind {
@@ -117,7 +127,7 @@ mod tests {
             format!("2026-01-01T00:00:0{second}.000Z").parse().unwrap()
         };
         let key = |session: &str| SessionKey { project_id: "p".into(), session_id: session.into() };
-        let (mut active, mut gone) = last_seen(&Stored { events, ..Stored::default() });
+        let Seen { mut active, mut gone } = Seen::of(&events);
         active.sort();
         gone.sort();
         assert_eq!(active, [(key("returns"), moment(5)), (key("stays"), moment(6))]);
@@ -129,8 +139,8 @@ mod tests {
         let mut early = event("pageview", "s", 1);
         *timestamp(&mut early) = Some("2099-01-01T00:00:00Z".parse().unwrap());
         let queued_at = early.queued_at;
-        let (active, _) = last_seen(&Stored { events: vec![early], ..Stored::default() });
-        assert_eq!(active[0].1, queued_at);
+        let seen = Seen::of(&[early]);
+        assert_eq!(seen.active[0].1, queued_at);
     }
 
     fn timestamp(event: &mut QueuedEvent) -> &mut Option<UtcMillis> {

@@ -24,6 +24,10 @@ const SCHEMA: Schema = Schema {
 /// while.
 const KEPT_LOG_BYTES: i64 = 64 << 20;
 
+/// Pages in the log before a checkpoint: of those that several batches change, such as sessions, only
+/// the last version is copied.
+const CHECKPOINT_PAGES: i64 = KEPT_LOG_BYTES / 4096;
+
 /// Page cache in KiB: the indexes are accessed at random.
 const CACHE_KIB: i64 = 32 << 10;
 
@@ -43,6 +47,7 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, StoreError> {
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
     // A negative value is a size in KiB instead of a number of pages.
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     // This pragma returns the limit in force, so it is run as a query.
     connection.query_row(&format!("PRAGMA journal_size_limit = {KEPT_LOG_BYTES}"), [], |_| Ok(()))
 }

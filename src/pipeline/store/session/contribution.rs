@@ -3,23 +3,15 @@
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::{Session, Sourced, moment, push_view_key, view_key};
+use super::{Session, Sourced, moment, view_key};
 use bklit_wire::event::{Payload, QueuedEvent};
 
 /// A value of a page view. Ordered by time, then by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Seen<'a> {
+struct Seen<'a> {
     at: i64,
     id: &'a str,
-    /// The value.
-    pub value: &'a str,
-}
-
-impl Seen<'_> {
-    /// Appends the key of the page view.
-    pub fn push_key(&self, text: &mut String) {
-        push_view_key(self.at, self.id, text);
-    }
+    value: &'a str,
 }
 
 /// What some events say about their session.
@@ -75,12 +67,12 @@ impl<'a> Contribution<'a> {
     }
 
     /// Its values from page views, in the order of [`Session`]'s fields.
-    pub fn views(&self) -> [Option<Seen<'a>>; 6] {
+    fn views(&self) -> [Option<Seen<'a>>; 6] {
         [self.entry, self.exit, self.user_agent, self.country, self.country_code, self.city]
     }
 
     /// Its times, in the order of [`Session`]'s fields, in milliseconds since the epoch.
-    pub fn times(&self) -> [Option<i64>; 4] {
+    fn times(&self) -> [Option<i64>; 4] {
         [self.last_at, self.last_seen, self.end_at, self.end_seen]
     }
 

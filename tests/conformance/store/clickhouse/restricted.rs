@@ -9,7 +9,7 @@ use super::{LIMITS, batch, mixed, own, process_until_done, store, verify, verify
 use crate::support::servers::ClickHouse;
 
 /// The settings that statements are sent with.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "max_execution_time",
     "max_query_size",
     "select_sequential_consistency",
@@ -19,6 +19,7 @@ const SETTINGS: [&str; 14] = [
     "max_insert_block_size",
     "min_insert_block_size_rows",
     "min_insert_block_size_bytes",
+    "optimize_on_insert",
     "input_format_null_as_default",
     "max_result_rows",
     "result_overflow_mode",

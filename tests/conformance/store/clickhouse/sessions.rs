@@ -1,6 +1,6 @@
 //! Sessions that several workers update at the same time.
 
-use bklit_pipeline::store::Store;
+use bklit_pipeline::store::{Batch, Store};
 use bklit_wire::event::QueuedEvent;
 use serde_json::json;
 
@@ -149,4 +149,66 @@ async fn merges_do_not_change_sessions() {
         assert_eq!(before[7..9], after[7..9]);
     }
     assert_eq!(after.len(), 3);
+}
+
+/// Page views of five sessions, in three batches.
+fn batches_of_five_sessions() -> Vec<Batch> {
+    let event = |n: i64| view("p", &format!("{n:02}"), &format!("s{}", n % 5), n, &format!("/{n}"));
+    let events: Vec<QueuedEvent> = (0..30).map(event).collect();
+    events.chunks(10).map(|some| batch(&some[0].id, some)).collect()
+}
+
+#[tokio::test]
+async fn states_of_several_batches_are_one_insert_that_is_repeated_until_it_succeeds() {
+    for kind in ["error", "drop_before", "error_after_commit", "drop_after_commit"] {
+        let (server, store) = own(|_| {}).await;
+        for batch in batches_of_five_sessions() {
+            store.insert(&batch).await.unwrap();
+            assert_eq!(store.unsettled(), 5);
+        }
+        let into = "INSERT INTO bklit_session_state";
+        server.fault(json!({ "match": into, "kind": kind, "times": 2 }));
+        for _ in 0..2 {
+            assert!(store.settle().await.is_err(), "{kind}");
+            assert_eq!(store.unsettled(), 5);
+        }
+        store.settle().await.unwrap();
+        assert_eq!(store.unsettled(), 0);
+        store.settle().await.unwrap();
+        let log = server.log();
+        let inserts = log.iter().filter(|one| one["sql"].as_str().unwrap().starts_with(into));
+        assert_eq!(inserts.count(), 3, "{kind}");
+        verify_sessions(&store).await;
+    }
+}
+
+/// Also shows that a batch must not be acknowledged before: without its delivery, nothing brings back
+/// what a process that has ended knew of its sessions.
+#[tokio::test]
+async fn states_that_were_not_inserted_follow_when_their_batches_are_delivered_again() {
+    let (database, first) = shared().await;
+    let batches = batches_of_five_sessions();
+    first.insert(&batches[0]).await.unwrap();
+    first.settle().await.unwrap();
+    for batch in &batches[1..] {
+        first.insert(batch).await.unwrap();
+    }
+    drop(first);
+    let second = store(&database.url(), |options| options.database = database.name().to_owned());
+    let last_pages = format!("SELECT DISTINCT exit_page FROM {SESSIONS} ORDER BY 1");
+    let pages = |range: std::ops::Range<i64>| -> Vec<Vec<serde_json::Value>> {
+        range.map(|n| vec![json!(format!("/{n}"))]).collect()
+    };
+    write_all(&second, &batches[..1]).await;
+    assert_eq!(rows(&second, &last_pages).await, pages(5..10));
+    write_all(&second, &batches[1..]).await;
+    assert_eq!(rows(&second, &last_pages).await, pages(25..30));
+    verify_sessions(&second).await;
+}
+
+async fn write_all(store: &dyn Store, batches: &[Batch]) {
+    for batch in batches {
+        assert_eq!(store.insert(batch).await.unwrap().rows, 0, "its events are stored");
+    }
+    store.settle().await.unwrap();
 }

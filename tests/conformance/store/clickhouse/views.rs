@@ -122,6 +122,7 @@ async fn a_failing_view_on_sessions_does_not_stop_events() {
     create_view(&database, "m", "UInt8", failing);
     let events = [titled("1", "x")];
     assert_eq!(store.insert(&batch("b", &events)).await.unwrap().rows, 1);
+    store.settle().await.unwrap();
     let notes = store.write_sessions().await.unwrap().notes;
     assert!(notes[0].contains("rows of tracked_session"), "{notes:?}");
     verify(&store, &events).await.unwrap();
