@@ -180,17 +180,18 @@ impl Notes {
     }
 }
 
-/// Blocks that were sent and have to be sent again as they were, because only their token shows
-/// whether the server has stored them. Looking for their rows does not: a replica may not have them
-/// yet, and a materialized view may lack what the table has.
+/// Blocks that were sent and have to be sent again as they were, because only their tokens show
+/// whether the server has stored them. Looking for their rows does not: the server may still be
+/// inserting them, which would be repeated if what is missing were divided anew; a replica may not
+/// have them yet; and a materialized view may lack what the table has.
 #[derive(Default)]
 pub(super) struct InDoubt(Mutex<VecDeque<(String, Sent, Instant)>>);
 
 /// A block that was sent.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sent {
-    /// The positions of its events in their group.
-    pub(super) positions: Vec<usize>,
+    /// The positions of its events in their group; `None` if they are all.
+    pub(super) positions: Option<Vec<usize>>,
     /// Which attempt at the block it was.
     pub(super) generation: u32,
 }
@@ -251,7 +252,7 @@ mod tests {
         assert_eq!(notes.take().len(), NOTES);
         assert!(notes.take().is_empty());
         let blocks = InDoubt::default();
-        let sent = |generation| Sent { positions: vec![1], generation };
+        let sent = |generation| Sent { positions: Some(vec![1]), generation };
         for n in 0..=IN_DOUBT as u32 {
             blocks.put(&n.to_string(), sent(n));
         }

@@ -58,13 +58,16 @@ impl Group<'_> {
         format!("{batch}:{}:{month}:{}:{first}:{last}", table.name, events.len())
     }
 
-    /// The positions of some of its events, which are in the same order.
-    fn positions(&self, some: &[&QueuedEvent]) -> Vec<usize> {
+    /// The positions of some of its events, which are in the same order; `None` if they are all.
+    fn positions(&self, some: &[&QueuedEvent]) -> Option<Vec<usize>> {
+        if some.len() == self.events.len() {
+            return None;
+        }
         let mut some = some.iter().peekable();
         let events = self.events.iter().enumerate();
         let found =
             events.filter(|(_, event)| some.next_if(|one| std::ptr::eq(**one, **event)).is_some());
-        found.map(|(position, _)| position).collect()
+        Some(found.map(|(position, _)| position).collect())
     }
 }
 
@@ -140,25 +143,23 @@ async fn store_group<'a>(
     let block = group.key(&batch.id);
     let sent = store.in_doubt.take(&block);
     let mut missing = match &sent {
-        Some(sent) => {
-            sent.positions.iter().filter_map(|&at| group.events.get(at).copied()).collect()
+        Some(Sent { positions: Some(positions), .. }) => {
+            positions.iter().filter_map(|&at| group.events.get(at).copied()).collect()
         }
         None if store.check_ids => missing_of(store, group, &schema, &group.events).await?,
-        None => group.events.clone(),
+        _ => group.events.clone(),
     };
     let new = missing.clone();
-    let (mut views, mut note) = (Views::Served, None);
+    let (mut views, mut note, mut sending) = (Views::Served, None, None);
     for generation in sent.map_or(0, |sent| sent.generation)..GENERATIONS {
         if missing.is_empty() {
             break;
         }
         let sent = Sent { positions: group.positions(&missing), generation };
-        let sending = schema.replicated.then(|| store.in_doubt.sending(&block, sent.clone()));
+        sending.into_iter().for_each(Sending::resolve);
+        sending = schema.remembers_tokens.then(|| store.in_doubt.sending(&block, sent));
         match insert(store, &batch.id, group, &missing, generation, views).await {
-            Ok(()) if needs_no_check(store, batch, &schema, generation) => {
-                sending.into_iter().for_each(Sending::resolve);
-                missing.clear();
-            }
+            Ok(()) if needs_no_check(store, batch, &schema, generation) => missing.clear(),
             Ok(()) => missing = settled(store, group, &schema, missing).await?,
             Err(InsertError::View(reason)) if views == Views::Served => {
                 note = Some(blocks::lacking(group.table.name, missing.len(), &reason));
@@ -168,13 +169,10 @@ async fn store_group<'a>(
                     missing = missing_of(store, group, &schema, &missing).await?;
                 }
             }
-            Err(error @ InsertError::ViewForNow(_)) if schema.remembers_tokens => {
-                drop(store.in_doubt.sending(&block, sent));
-                return Err(error.into());
-            }
             Err(error) => return Err(error.into()),
         }
     }
+    sending.into_iter().for_each(Sending::resolve);
     if missing.is_empty() {
         note.into_iter().for_each(|note| store.notes.add(note));
         return Ok(new);

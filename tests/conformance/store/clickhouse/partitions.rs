@@ -3,8 +3,9 @@
 use bklit_pipeline::store::{Store, StoreError};
 use serde_json::json;
 
-use super::{batch, hasty, own, store, verify, verify_sessions};
+use super::{batch, hasty, own, process_until_done, store, verify, verify_sessions};
 use crate::support::events::view;
+use crate::support::redis::eventually;
 use crate::support::servers::ClickHouse;
 
 /// Page views of that many hours, not in order.
@@ -52,6 +53,30 @@ async fn a_divided_batch_is_stored_once_after_a_failure() {
         server.heal();
     }
     store.insert(&batch("b", &events)).await.unwrap();
+    verify(&store, &events).await.unwrap();
+}
+
+/// A part of a divided block has timed out, and is still to be inserted when the batch is repeated.
+#[tokio::test]
+async fn a_late_part_of_a_divided_batch_adds_nothing() {
+    let (server, store) = own(hasty).await;
+    server.query("DROP TABLE analytics.page_view_event");
+    for statement in store.migrate(true).await.unwrap() {
+        server.query(&statement.replace("toYYYYMM(timestamp)", "toStartOfHour(timestamp)"));
+    }
+    let events = hourly("e", 250);
+    let into = "INSERT INTO page_view_event";
+    // One insert has too many partitions, as have its first half and that one's. The fifth is a part.
+    let slow = json!({ "match": into, "kind": "slow", "delay_ms": 4000, "times": 1, "after": 4 });
+    server.fault(slow);
+    assert!(store.insert(&batch("b", &events)).await.is_err());
+    process_until_done(&store, &batch("b", &events)).await;
+    verify(&store, &events).await.unwrap();
+    let is_late = |logged: &serde_json::Value| logged["fault"] == "slow";
+    eventually("the late part is inserted", || async {
+        server.log().iter().any(is_late).then_some(())
+    })
+    .await;
     verify(&store, &events).await.unwrap();
 }
 
