@@ -124,7 +124,7 @@ pub(crate) fn run(lines: usize, recording: &Recording) {
     file.write_all(&json).unwrap();
     let version = rg().arg("--version").output();
     let version = version.expect("rg is needed: cargo install ripgrep --root target/bench");
-    print!("{}", String::from_utf8_lossy(&version.stdout));
+    println!("{}", String::from_utf8_lossy(&version.stdout).lines().next().unwrap_or_default());
     println!(
         "filtering {lines} lines against `rg -S -c` on a file of the same as JSON lines, median of {ROUNDS}"
     );
