@@ -169,7 +169,13 @@ async fn store_group<'a>(
                     missing = missing_of(store, group, &schema, &missing).await?;
                 }
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                // Of a refused block nothing is in doubt; its halves follow.
+                if matches!(error, InsertError::Rows(_)) {
+                    sending.into_iter().for_each(Sending::resolve);
+                }
+                return Err(error.into());
+            }
         }
     }
     sending.into_iter().for_each(Sending::resolve);

@@ -212,6 +212,28 @@ async fn a_late_insert_adds_nothing() {
     verify(&store, &events).await.unwrap();
 }
 
+/// A block of unknown outcome is sent again as it was; after a refusal, its events are looked up.
+#[tokio::test]
+async fn only_a_block_of_unknown_outcome_is_repeated_unchecked() {
+    let (server, store) = own(hasty).await;
+    let events = vec![view("p", "e1", "s", 0, "/")];
+    for (kind, first) in [("error", "SELECT"), ("drop_before", "INSERT")] {
+        let fault =
+            json!({ "match": into("page_view_event"), "kind": kind, "code": 53, "times": 1 });
+        server.fault(fault);
+        assert!(store.insert(&batch(kind, &events)).await.is_err());
+        server.heal();
+        let before = server.log().len();
+        store.insert(&batch(kind, &events)).await.unwrap();
+        let log = server.log();
+        let mut statements = log[before..].iter().filter_map(|entry| entry["sql"].as_str());
+        // The columns are read again after any failure.
+        let next = statements.find(|sql| !sql.contains("system.")).unwrap();
+        assert!(next.starts_with(first), "after {kind}: {next}");
+        server.query("TRUNCATE TABLE analytics.page_view_event");
+    }
+}
+
 #[tokio::test]
 async fn a_cancelled_insert_is_completed_by_the_next() {
     let (_server, store) = own(hasty).await;
