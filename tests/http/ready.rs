@@ -14,7 +14,7 @@ async fn it_says_whether_events_are_accepted_and_why_not() {
     let answer = server.get("/ready", &[]).await;
     assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("ready")));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    // No worker has started here, which is no reason to send events elsewhere.
+    // Without a worker, events are still accepted.
     assert_eq!(answer.json()["roles"]["worker"], "not ready");
     for (flag, reason) in [
         (&server.queue.is_full, "ingestion: the queue is full"),

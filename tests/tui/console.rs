@@ -20,7 +20,7 @@ use crate::support::{DEADLINE, eventually, resident_kib};
 const MODE: &str = "BKLIT_TEST_CONSOLE";
 /// Where the child reports how the console ended; its terminal without.
 const REPORT: &str = "BKLIT_TEST_REPORT";
-/// Few enough that the buffer is soon full, and uses no more memory.
+/// Small enough that the buffer fills quickly, after which memory no longer grows.
 const MAX_LINES: usize = 5_000;
 
 /// Not a test of its own: the console for the others.

@@ -432,7 +432,7 @@ proptest! {
         check(&console);
     }
 
-    /// A reader who has scrolled up sees the same rows while lines arrive, until they are evicted.
+    /// Scrolled up, the visible rows stay the same as lines arrive, until they are evicted.
     #[test]
     fn the_visible_lines_do_not_move(
         up in 1..60_usize,

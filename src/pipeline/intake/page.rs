@@ -92,7 +92,7 @@ fn is_plain_host(host: &str) -> bool {
     labels.all(is_plain) && last.is_some_and(u8::is_ascii_lowercase)
 }
 
-/// Whether a path has no characters to be encoded, no escapes, and no segments that begin with a dot.
+/// Whether a path needs no encoding or decoding, and has no segment that begins with a dot.
 fn is_plain_path(path: &str) -> bool {
     let may_be = |byte: u8| {
         byte.is_ascii_alphanumeric()
@@ -102,7 +102,7 @@ fn is_plain_path(path: &str) -> bool {
     path.bytes().all(may_be) && !path.as_bytes().windows(2).any(|pair| pair == b"/.")
 }
 
-/// Whether a query has no characters to be encoded.
+/// Whether a query needs no encoding.
 fn is_plain_query(query: &str) -> bool {
     let may_be = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\'');
     query.bytes().all(may_be)

@@ -64,10 +64,11 @@ impl Unfinished {
         let with_row = (events.iter().filter(has_row).count() + known) as u64;
         let queued_at = events.iter().map(|event| event.queued_at).collect();
         let seen = context.presence.is_some().then(|| presence::Seen::of(&events));
-        // Nobody waits for memory to be freed.
+        // Events are kept, and the first page views of their sessions read, only for subscribers.
         let events = match context.live_bus.may_have_subscribers().await {
             true => events,
             false => {
+                // Freeing them takes a while, and nothing depends on it.
                 tokio::spawn(async move { drop(events) });
                 Vec::new()
             }

@@ -26,10 +26,9 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Events published before the task yields.
 const AT_ONCE: usize = 256;
 
-/// Publishes a batch's events, in order, if there are subscribers.
+/// Publishes a batch's events, in order.
 pub(super) async fn publish(context: &WorkerContext, events: Vec<QueuedEvent>) {
-    // Reading the first page views is worthwhile only with subscribers.
-    if events.is_empty() || !context.live_bus.may_have_subscribers().await {
+    if events.is_empty() {
         return;
     }
     let firsts = first_views(context, &events).await;
