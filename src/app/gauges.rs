@@ -52,7 +52,7 @@ pub(super) async fn publish(
                 return Ok(());
             }
             _ = ticks.tick() => {}
-            () = check.asked() => {
+            () = check.requested() => {
                 observer.observe().await;
                 continue;
             }

@@ -50,7 +50,7 @@ async fn the_store_is_checked_only_on_demand() {
     assert_eq!(pings(), before);
     // Like a request to `/health`; repeated ones share a check.
     for _ in 0..10 {
-        bench.metrics.look().await;
+        bench.metrics.refresh().await;
     }
     assert_eq!(pings(), before + 1);
     bench.stop().await;

@@ -27,7 +27,7 @@ struct Searched {
 }
 
 /// What is known now.
-pub(super) struct Theirs {
+pub(super) struct ForeignSessions {
     /// The server's clock, in seconds since the epoch.
     pub(super) clock: u32,
     /// Whether another program has started a session since the given time.
@@ -48,14 +48,14 @@ impl ForeignStarts {
 
 /// The server's clock, in seconds since the epoch.
 pub(super) async fn clock(store: &ClickHouseStore) -> Result<u32, StoreError> {
-    since(store, None).await.map(|theirs| theirs.clock)
+    since(store, None).await.map(|foreign| foreign.clock)
 }
 
 /// Whether other programs have started sessions since this time, in seconds since the epoch.
 pub(super) async fn since(
     store: &ClickHouseStore,
     since: Option<i64>,
-) -> Result<Theirs, StoreError> {
+) -> Result<ForeignSessions, StoreError> {
     let clock = "toUInt32(toUnixTimestamp(now())) AS clock";
     let before = *store.foreign_starts.searched();
     let from = since.map(|since| match before.times {
@@ -82,5 +82,5 @@ pub(super) async fn since(
         searched.times = Some((from, i64::from(found.clock)));
     }
     let exist = since.is_some_and(|since| i64::from(searched.latest) >= since);
-    Ok(Theirs { clock: found.clock, exist })
+    Ok(ForeignSessions { clock: found.clock, exist })
 }

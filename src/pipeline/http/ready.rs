@@ -39,7 +39,7 @@ struct Report {
 /// processes the worker decides. A WebSocket server that could not start matters only without HTTP
 /// ingestion.
 pub async fn ready(context: &HttpContext) -> Response<ResponseBody> {
-    context.intake.log().metrics().look().await;
+    context.intake.log().metrics().refresh().await;
     let mut roles = BTreeMap::new();
     let mut reasons = Vec::new();
     let accepts = |role| context.roles.has(role);

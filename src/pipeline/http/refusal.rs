@@ -74,7 +74,7 @@ pub enum Refusal {
     Streams(usize),
     /// All connections have a request in progress.
     #[error("too many requests are in progress; try again later")]
-    NoPlace,
+    NoSlot,
 }
 
 impl From<Denied> for Refusal {
@@ -126,7 +126,7 @@ impl Refusal {
             Self::NotFound | Self::NoIngestion | Self::Method(_) => "no such route",
             Self::Preflight(_) => "preflight",
             Self::Busy
-            | Self::NoPlace
+            | Self::NoSlot
             | Self::NoStore
             | Self::NoHistory
             | Self::Store(_)
@@ -152,7 +152,7 @@ impl Refusal {
             | Self::Store(_)
             | Self::Streams(_)
             | Self::Busy
-            | Self::NoPlace => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::NoSlot => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

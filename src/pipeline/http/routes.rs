@@ -28,7 +28,7 @@ use crate::server::access::{authorize, authorize_change, query};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Anyone.
-    Everybody,
+    Public,
     /// An ingest token of the event's project, from a domain that the token allows. A session may
     /// be ended without one.
     Sender,
@@ -105,10 +105,10 @@ pub const ROUTES: &[Route] = &[
     route("/api/track/session-end", POST, Access::Sender, Handler::Ingest(EventKind::SessionEnd)),
     route("/batch", POST, Access::Sender, Handler::IngestBatch),
     route("/api/batch", POST, Access::Sender, Handler::IngestBatch),
-    route("/tracker.js", GET, Access::Everybody, Handler::Tracker),
-    route("/playground", GET, Access::Everybody, Handler::Playground),
-    route("/health", GET, Access::Everybody, Handler::Health),
-    route("/ready", GET, Access::Everybody, Handler::Ready),
+    route("/tracker.js", GET, Access::Public, Handler::Tracker),
+    route("/playground", GET, Access::Public, Handler::Playground),
+    route("/health", GET, Access::Public, Handler::Health),
+    route("/ready", GET, Access::Public, Handler::Ready),
     route("/metrics", GET, Access::Reader, Handler::Metrics),
     route("/api/debug-stream", STREAM, Access::ProjectReader, Handler::DebugStream),
     route("/api/queue", GET, Access::Reader, Handler::Queue),
@@ -155,7 +155,7 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 pub async fn respond(
     peer: &Arc<Peer>,
     request: Request<Incoming>,
-    has_place: bool,
+    has_slot: bool,
 ) -> Response<ResponseBody> {
     let arrival = Arrival { began: Instant::now(), client: peer.client(request.headers()) };
     peer.linger.store(!request.body().is_end_stream(), Relaxed);
@@ -166,9 +166,9 @@ pub async fn respond(
     let for_events =
         *request.method() == Method::POST && route.map_or(has_token, Route::is_for_pages);
     let about = About::new(arrival.client.ip, request.uri(), request.headers(), for_events);
-    let done = match has_place {
+    let done = match has_slot {
         true => dispatch(peer, route, request, arrival).await,
-        false => Err(Refusal::NoPlace.into()),
+        false => Err(Refusal::NoSlot.into()),
     };
     let response = match done {
         Ok(response) => response,
@@ -266,7 +266,7 @@ fn options(
 async fn check(peer: &Peer, access: Access, head: &Parts) -> Result<(), Denied> {
     let caller = || peer.caller(&head.headers);
     match access {
-        Access::Everybody | Access::Sender => Ok(()),
+        Access::Public | Access::Sender => Ok(()),
         Access::Reader => authorize(caller(), head, None).await,
         Access::ProjectReader => {
             authorize(caller(), head, query(&head.uri, "projectId").as_deref()).await

@@ -23,7 +23,7 @@ use super::response::{self, ResponseBody};
 use super::{HttpContext, Peer, routes};
 use crate::server::connection::{Connection, InProgress, ProgressBody, Timeouts, drive};
 use crate::server::connections::Connections;
-use crate::server::table::Places;
+use crate::server::table::ConnectionLimits;
 use crate::server::transport::Opener;
 use bklit_wire::debug_log::Stage;
 
@@ -50,13 +50,13 @@ pub async fn serve(
     let settings = &context.settings;
     let log = context.intake.shared_log();
     let visitors = Arc::clone(context.intake.visitors());
-    let places = Places {
+    let limits = ConnectionLimits {
         most: settings.max_connections,
         most_per_address: settings.max_connections_per_address,
         has_reserve: true,
     };
     let mut connections =
-        Connections::new("http", places, Arc::clone(&visitors), Arc::clone(&log), shutdown.clone());
+        Connections::new("http", limits, Arc::clone(&visitors), Arc::clone(&log), shutdown.clone());
     let (tls, head) = (context.tls.clone(), settings.header_timeout);
     let server = Server {
         loopback_only: listener.local_addr()?.ip().to_canonical().is_loopback(),
@@ -149,11 +149,11 @@ async fn respond(
 ) -> Response<ProgressBody<ResponseBody>> {
     let connection = in_progress.connection();
     let is_post = request.method() == Method::POST;
-    let has_place = RESERVED_PATHS.contains(&request.uri().path()) || connection.admitted().await;
-    let mut response = routes::respond(peer, request, has_place).await;
+    let has_slot = RESERVED_PATHS.contains(&request.uri().path()) || connection.admitted().await;
+    let mut response = routes::respond(peer, request, has_slot).await;
     if connection.is_closing() && matches!(response.body(), ResponseBody::Stream(_)) {
         // The connection closes after its response, and a stream does not end.
-        response = response::refusal(&Refusal::NoPlace);
+        response = response::refusal(&Refusal::NoSlot);
     }
     let status = response.status();
     if is_post && status == StatusCode::OK {

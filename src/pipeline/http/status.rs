@@ -48,7 +48,7 @@ struct Parted {
 pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
     let context = &*peer.context;
     let metrics = context.intake.log().metrics();
-    metrics.look().await;
+    metrics.refresh().await;
     let queue = metrics.queue_seen().and_then(|seen| seen.stats);
     let health = Parted {
         queue: if queue.is_none() { Health::Failing } else { metrics.health(Part::Queue) },
@@ -75,7 +75,7 @@ pub async fn health(peer: &Peer, head: &Parts) -> Response<ResponseBody> {
 /// All metrics, for Prometheus.
 pub async fn metrics(peer: &Peer) -> Response<ResponseBody> {
     let metrics = peer.context.intake.log().metrics();
-    metrics.look().await;
+    metrics.refresh().await;
     let text = metrics.to_prometheus();
     response::no_store(response::with_body(OPEN_METRICS, ResponseBody::Whole(text.into())))
 }

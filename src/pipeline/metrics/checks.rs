@@ -22,7 +22,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 #[derive(Default)]
 pub struct OnDemand {
     checkers: AtomicUsize,
-    asked: Notify,
+    requested: Notify,
     checked: watch::Sender<Option<Instant>>,
 }
 
@@ -37,8 +37,8 @@ impl OnDemand {
     }
 
     /// Waits until a check is requested. Cancel-safe.
-    pub async fn asked(&self) {
-        self.asked.notified().await;
+    pub async fn requested(&self) {
+        self.requested.notified().await;
     }
 
     /// A check was made.
@@ -46,7 +46,7 @@ impl OnDemand {
         self.checked.send_replace(Some(Instant::now()));
         // Callers that requested one in the meantime have received this one: do not check again for
         // them.
-        std::pin::pin!(self.asked.notified()).as_mut().enable();
+        std::pin::pin!(self.requested.notified()).as_mut().enable();
     }
 
     /// Requests a check if the last one is older than `age`, and waits for it, up to
@@ -57,7 +57,7 @@ impl OnDemand {
         if is_fresh || self.checkers.load(Relaxed) == 0 {
             return;
         }
-        self.asked.notify_one();
+        self.requested.notify_one();
         let _ = timeout(LONGEST_WAIT, checked.changed()).await;
     }
 }
@@ -88,7 +88,7 @@ impl Metrics {
 
     /// To be called before the state of queue and store is shown: brings it up to date. Takes at
     /// most half a second; after that, the last known state is used.
-    pub async fn look(&self) {
+    pub async fn refresh(&self) {
         tokio::join!(self.checks.queue.refresh(QUEUE_AGE), self.checks.store.refresh(STORE_AGE));
     }
 }
@@ -109,7 +109,7 @@ mod tests {
         let checks = AtomicUsize::new(0);
         let checker = async {
             loop {
-                check.asked().await;
+                check.requested().await;
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 checks.fetch_add(1, Relaxed);
                 check.checked();

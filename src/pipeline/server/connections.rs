@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
-use super::table::{Admission, Places, Reason, Table};
+use super::table::{Admission, ConnectionLimits, Reason, Table};
 use crate::intake::visitor::Visitors;
 use crate::telemetry::Telemetry;
 use bklit_net::log_throttle::LogThrottle;
@@ -44,10 +44,10 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// The connections of `server`, within `places`.
+    /// The connections of `server`, within `limits`.
     pub fn new(
         server: &'static str,
-        places: Places,
+        limits: ConnectionLimits,
         visitors: Arc<Visitors>,
         log: Arc<Telemetry>,
         shutdown: CancellationToken,
@@ -56,7 +56,7 @@ impl Connections {
         Self {
             server,
             visitors,
-            table: Table::new(places, Box::new(count)),
+            table: Table::new(limits, Box::new(count)),
             tasks: JoinSet::new(),
             ids: HashMap::new(),
             shutdown,

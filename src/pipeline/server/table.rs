@@ -18,7 +18,7 @@ const CHOSEN_SHARE: usize = 64;
 
 /// Bounds on the open connections of a server.
 #[derive(Clone, Copy, Debug)]
-pub struct Places {
+pub struct ConnectionLimits {
     /// Regular slots.
     pub most: usize,
     /// The most of them for one IPv4 address or IPv6 network of 64 bits.
@@ -59,7 +59,7 @@ impl Reason {
 
 /// The open connections; used by the accept loop only.
 pub(super) struct Table<F> {
-    places: Places,
+    limits: ConnectionLimits,
     shared: Arc<Shared>,
     next_id: u64,
     open: HashMap<u64, Arc<Connection>>,
@@ -75,9 +75,9 @@ pub(super) struct Table<F> {
 }
 
 impl<F: Fn(Reason)> Table<F> {
-    pub(super) fn new(places: Places, count: F) -> Self {
+    pub(super) fn new(limits: ConnectionLimits, count: F) -> Self {
         Self {
-            places,
+            limits,
             shared: Arc::default(),
             next_id: 0,
             open: HashMap::new(),
@@ -95,7 +95,7 @@ impl<F: Fn(Reason)> Table<F> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.regular() >= self.places.most
+        self.regular() >= self.limits.most
     }
 
     /// Whether connections in reserved slots wait for a regular one.
@@ -113,7 +113,7 @@ impl<F: Fn(Reason)> Table<F> {
         let is_limited = !address.is_loopback() && !is_proxy;
         let network = is_limited.then(|| network(address));
         if let Some(own) = network.and_then(|network| self.by_network.get(&network))
-            && own.len() >= self.places.most_per_address
+            && own.len() >= self.limits.most_per_address
         {
             let Some(longest) = close_longest_waiting(own) else {
                 (self.count)(Reason::Address);
@@ -126,7 +126,7 @@ impl<F: Fn(Reason)> Table<F> {
             connection.admit();
             return Admission::Open(connection);
         }
-        if !self.places.has_reserve {
+        if !self.limits.has_reserve {
             return Admission::Wait;
         }
         if self.reserved.len() >= RESERVED {
@@ -234,7 +234,7 @@ impl<F: Fn(Reason)> Table<F> {
 
     /// Pressure begins at three quarters of the slots and ends at half of them.
     fn measure(&self) {
-        let (open, most) = (self.regular(), self.places.most);
+        let (open, most) = (self.regular(), self.limits.most);
         if open >= most - most / 4 {
             self.shared.pressed.store(true, Relaxed);
         } else if open <= most / 2 {
@@ -271,10 +271,11 @@ mod tests {
 
     use super::*;
 
-    const PLACES: Places = Places { most: 8, most_per_address: 3, has_reserve: true };
+    const LIMITS: ConnectionLimits =
+        ConnectionLimits { most: 8, most_per_address: 3, has_reserve: true };
 
-    fn table(places: Places, counted: &RefCell<Vec<Reason>>) -> Table<impl Fn(Reason)> {
-        Table::new(places, |reason| counted.borrow_mut().push(reason))
+    fn table(limits: ConnectionLimits, counted: &RefCell<Vec<Reason>>) -> Table<impl Fn(Reason)> {
+        Table::new(limits, |reason| counted.borrow_mut().push(reason))
     }
 
     fn open(table: &mut Table<impl Fn(Reason)>, address: &str) -> Arc<Connection> {
@@ -291,7 +292,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_full_server_closes_the_connection_that_has_waited_the_longest() {
         let counted = RefCell::default();
-        let mut table = table(PLACES, &counted);
+        let mut table = table(LIMITS, &counted);
         let mut all = Vec::new();
         for _ in 0..8 {
             all.push(open(&mut table, "127.0.0.1"));
@@ -321,7 +322,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_reserve_is_bounded_and_closes_its_longest_waiting() {
         let counted = RefCell::default();
-        let mut table = table(Places { most: 1, ..PLACES }, &counted);
+        let mut table = table(ConnectionLimits { most: 1, ..LIMITS }, &counted);
         let busy = open(&mut table, "127.0.0.1").begin();
         let reserved: Vec<_> = (0..RESERVED).map(|_| open(&mut table, "127.0.0.1")).collect();
         let requests: Vec<_> = reserved.iter().skip(1).map(Connection::begin).collect();
@@ -330,7 +331,8 @@ mod tests {
         let another = another.begin();
         assert!(matches!(table.admit([127, 0, 0, 1].into(), false), Admission::Wait));
         drop((busy, requests, another));
-        let mut without = self::table(Places { has_reserve: false, most: 1, ..PLACES }, &counted);
+        let mut without =
+            self::table(ConnectionLimits { has_reserve: false, most: 1, ..LIMITS }, &counted);
         let _busy = open(&mut without, "127.0.0.1").begin();
         assert!(matches!(without.admit([127, 0, 0, 1].into(), false), Admission::Wait));
     }
@@ -338,7 +340,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_address_gets_only_its_share_of_the_slots() {
         let counted = RefCell::default();
-        let mut table = table(PLACES, &counted);
+        let mut table = table(LIMITS, &counted);
         // The host part of an IPv6 address does not make it another one.
         for addresses in
             [["192.0.2.1"; 4], ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4"]]
@@ -358,7 +360,7 @@ mod tests {
         table.remove(busy[0].connection().id);
         open(&mut table, "192.0.2.9");
 
-        let mut behind = self::table(PLACES, &counted);
+        let mut behind = self::table(LIMITS, &counted);
         for _ in 0..8 {
             assert!(matches!(behind.admit("192.0.2.1".parse().unwrap(), true), Admission::Open(_)));
         }
@@ -368,7 +370,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn closing_connections_are_bounded() {
         let counted = RefCell::default();
-        let mut table = table(Places { most: MAX_CLOSING * 2, ..PLACES }, &counted);
+        let mut table = table(ConnectionLimits { most: MAX_CLOSING * 2, ..LIMITS }, &counted);
         let all: Vec<_> = (0..MAX_CLOSING * 3).map(|_| open(&mut table, "127.0.0.1")).collect();
         assert!(matches!(table.admit([127, 0, 0, 1].into(), false), Admission::Wait));
         table.remove(all.iter().find(|one| one.is_closing()).unwrap().id);
@@ -378,7 +380,7 @@ mod tests {
     #[tokio::test]
     async fn pressure_has_a_hysteresis() {
         let counted = RefCell::default();
-        let mut table = table(PLACES, &counted);
+        let mut table = table(LIMITS, &counted);
         let mut all: Vec<_> = (0..5).map(|_| open(&mut table, "127.0.0.1")).collect();
         assert!(!all[0].is_pressed());
         all.push(open(&mut table, "127.0.0.1"));

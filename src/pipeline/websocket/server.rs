@@ -19,7 +19,7 @@ use super::{Guest, WebSocketContext, browser, dashboard};
 use crate::intake::filters;
 use crate::server::connection::{Connection, Timeouts, drive};
 use crate::server::connections::Connections;
-use crate::server::table::Places;
+use crate::server::table::ConnectionLimits;
 use crate::server::transport::Opener;
 use bklit_wire::debug_log::Stage;
 
@@ -46,14 +46,14 @@ pub async fn serve(
     let loopback_only = listener.local_addr()?.ip().to_canonical().is_loopback();
     let log = context.intake.shared_log();
     let visitors = Arc::clone(context.intake.visitors());
-    let places = Places {
+    let limits = ConnectionLimits {
         most: context.settings.max_connections,
         most_per_address: context.settings.max_connections_per_address,
         has_reserve: false,
     };
     let mut connections = Connections::new(
         "websocket",
-        places,
+        limits,
         Arc::clone(&visitors),
         Arc::clone(&log),
         shutdown.clone(),

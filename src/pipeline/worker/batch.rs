@@ -7,9 +7,9 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::active_batches::ActiveBatch;
 use super::bisect::{Stopped, Stored, store};
 use super::finish::Unfinished;
-use super::in_hand::Held;
 use super::lease::Lease;
 use super::parse::Item;
 use super::stop::Stop;
@@ -39,7 +39,7 @@ pub(super) struct Work {
 pub(super) async fn process(
     context: &WorkerContext,
     work: Work,
-    held: Held,
+    active: ActiveBatch,
     stop: &Stop,
 ) -> Option<Unfinished> {
     let began = Instant::now();
@@ -58,7 +58,7 @@ pub(super) async fn process(
         return None;
     };
     stored.rejected.extend(garbage);
-    Some(Unfinished::new(context, (lease, size, began), stored, held).await)
+    Some(Unfinished::new(context, (lease, size, began), stored, active).await)
 }
 
 async fn resolve_and_store(

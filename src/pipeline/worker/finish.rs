@@ -14,10 +14,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::active_batches::ActiveBatch;
 use super::announce::{Announcement, Announcer};
 use super::batch::{self, log_taken_over, since};
 use super::bisect::{STORE_TIMEOUT, Stopped, Stored};
-use super::in_hand::Held;
 use super::lease::Lease;
 use super::stop::Stop;
 use super::{WorkerContext, details, in_time, presence};
@@ -48,7 +48,7 @@ pub(super) struct Unfinished {
     with_row: u64,
     queued_at: Vec<UtcMillis>,
     announcement: Announcement,
-    held: Held,
+    active: ActiveBatch,
 }
 
 impl Unfinished {
@@ -57,7 +57,7 @@ impl Unfinished {
         context: &WorkerContext,
         (lease, size, began): (Lease, usize, Instant),
         stored: Stored,
-        held: Held,
+        active: ActiveBatch,
     ) -> Self {
         let Stored { events, known, rows, rejected } = stored;
         let has_row = |event: &&QueuedEvent| event.payload.kind() != EventKind::SessionEnd;
@@ -74,7 +74,7 @@ impl Unfinished {
             }
         };
         let announcement = Announcement { seen, events };
-        Self { lease, size, began, rejected, rows, with_row, queued_at, announcement, held }
+        Self { lease, size, began, rejected, rows, with_row, queued_at, announcement, active }
     }
 }
 
@@ -156,7 +156,7 @@ async fn finish(
         match outcome {
             Ok(true) => {
                 log_done(context, &batch);
-                drop(batch.held);
+                drop(batch.active);
                 // Nothing depends on publishing.
                 let announcing = announcer.announce(context, batch.announcement);
                 stop.expired.run_until_cancelled(announcing).await;

@@ -8,7 +8,7 @@
 //! - `bisect`: finds the events of a batch that the store rejects
 //! - `definitions`: looks up the definitions of custom events
 //! - `finish`: completes and acknowledges stored batches while the next one is being stored
-//! - `in_hand`: what the workers are doing
+//! - `active_batches`: what the workers are doing
 //! - `lease`: renews the lease of a batch
 //! - `live_events`: publishes stored events for dashboards
 //! - `parse`: the queue's items as events
@@ -22,12 +22,12 @@
 //! - `times`: replaces implausible times
 //! - `unverified`: drops ends of sessions that do not exist
 
+mod active_batches;
 mod announce;
 mod batch;
 mod bisect;
 mod definitions;
 mod finish;
-mod in_hand;
 mod lease;
 mod live_events;
 mod parse;
@@ -53,9 +53,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use self::settings::WorkerSettings;
 
+use self::active_batches::ActiveBatches;
 use self::batch::Work;
 use self::finish::Finisher;
-use self::in_hand::InHand;
 use self::lease::Lease;
 use self::parse::{Item, parse};
 use self::stop::Stop;
@@ -105,13 +105,13 @@ pub struct WorkerContext {
 /// other reason. On shutdown the claimed batches are stored, or released if the store does not
 /// respond. Dropping the future drops the workers.
 pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
-    let (context, in_hand) = (Arc::new(context), Arc::new(InHand::default()));
+    let (context, active) = (Arc::new(context), Arc::new(ActiveBatches::default()));
     let stop = Stop::new(shutdown);
     context.works(Part::Worker);
     let mut workers = JoinSet::new();
     for _ in 0..context.settings.workers.max(1) {
-        let (context, in_hand, stop) = (Arc::clone(&context), Arc::clone(&in_hand), stop.clone());
-        workers.spawn(async move { work(&context, &in_hand, &stop).await });
+        let (context, active, stop) = (Arc::clone(&context), Arc::clone(&active), stop.clone());
+        workers.spawn(async move { work(&context, &active, &stop).await });
     }
     let all_work = async {
         let _deadline = AbortOnDropHandle::new(tokio::spawn({
@@ -127,9 +127,9 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
     };
     tokio::join!(
         all_work,
-        sweep::run(&context, &in_hand, &stop.started),
+        sweep::run(&context, &active, &stop.started),
         sessions::run(&context, &stop.started),
-        store_health::run(&context, &in_hand, &stop.started)
+        store_health::run(&context, &active, &stop.started)
     );
     if stop.expired.run_until_cancelled(sessions::finish(&context)).await.is_none() {
         tracing::warn!("no time left to write session rows; another process writes them");
@@ -138,7 +138,7 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
 
 /// Claims and stores batches one after the other. Two steps overlap with storing a batch: the next one,
 /// if it is full, is claimed and parsed, and the previous ones are finished.
-async fn work(context: &Arc<WorkerContext>, in_hand: &Arc<InHand>, stop: &Stop) {
+async fn work(context: &Arc<WorkerContext>, active: &Arc<ActiveBatches>, stop: &Stop) {
     let mut finisher = Finisher::default();
     let mut ahead = None;
     loop {
@@ -151,7 +151,7 @@ async fn work(context: &Arc<WorkerContext>, in_hand: &Arc<InHand>, stop: &Stop) 
         };
         let Some(work) = claimed else { break };
         let processing = async {
-            let stored = batch::process(context, work, in_hand.hold(), stop).await;
+            let stored = batch::process(context, work, active.begin(), stop).await;
             if let Some(batch) = stored
                 && finisher.add(context, batch)
             {

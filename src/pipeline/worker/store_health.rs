@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::WorkerContext;
-use super::in_hand::InHand;
+use super::active_batches::ActiveBatches;
 use crate::metrics::{OnDemand, Part};
 use bklit_net::timeout::no_response;
 use bklit_wire::gauges::Health;
@@ -17,12 +17,16 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Checks until `shutdown`, the first time at once.
-pub(super) async fn run(context: &WorkerContext, in_hand: &InHand, shutdown: &CancellationToken) {
+pub(super) async fn run(
+    context: &WorkerContext,
+    active: &ActiveBatches,
+    shutdown: &CancellationToken,
+) {
     let demand = context.log.metrics().store_check();
     let _checking = demand.begin();
     let checks = async {
         loop {
-            check(context, in_hand).await;
+            check(context, active).await;
             demand.checked();
             is_due(context, demand).await;
         }
@@ -34,7 +38,7 @@ pub(super) async fn run(context: &WorkerContext, in_hand: &InHand, shutdown: &Ca
 async fn is_due(context: &WorkerContext, demand: &OnDemand) {
     loop {
         tokio::select! {
-            () = demand.asked() => return,
+            () = demand.requested() => return,
             () = tokio::time::sleep(INTERVAL) => {
                 let fails = context.log.metrics().health(Part::Store) == Health::Failing;
                 if fails || context.log.is_watched() {
@@ -45,13 +49,13 @@ async fn is_due(context: &WorkerContext, demand: &OnDemand) {
     }
 }
 
-async fn check(context: &WorkerContext, in_hand: &InHand) {
+async fn check(context: &WorkerContext, active: &ActiveBatches) {
     // Storing a batch says more about the store than a ping.
-    if !in_hand.is_empty() {
+    if !active.is_empty() {
         return;
     }
     let pinged = tokio::time::timeout(TIMEOUT, context.store.ping()).await;
-    if !in_hand.is_empty() {
+    if !active.is_empty() {
         return;
     }
     let reason = match pinged {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::in_hand::InHand;
+use super::active_batches::ActiveBatches;
 use super::{WorkerContext, details, live_events, presence};
 use crate::store::StoreError;
 use bklit_net::log_throttle::LogThrottle;
@@ -32,7 +32,11 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 const PRESENCE_WHILE_IDLE: u64 = 10;
 
 /// Sweeps until `shutdown`.
-pub(super) async fn run(context: &WorkerContext, in_hand: &InHand, shutdown: &CancellationToken) {
+pub(super) async fn run(
+    context: &WorkerContext,
+    active: &ActiveBatches,
+    shutdown: &CancellationToken,
+) {
     let throttle = LogThrottle::default();
     let sweeps = async {
         // The number of batches after which no session was left that may become idle, and the
@@ -41,7 +45,7 @@ pub(super) async fn run(context: &WorkerContext, in_hand: &InHand, shutdown: &Ca
         let (mut done_after, mut begun_before) = (None, None);
         for nth in 0.. {
             tokio::time::sleep(INTERVAL + JITTER.mul_f64(fastrand::f64())).await;
-            let begun = in_hand.begun();
+            let begun = active.begun();
             let is_idle = done_after == Some(begun);
             if !is_idle || nth % PRESENCE_WHILE_IDLE == 0 {
                 presence::sweep(context).await;
@@ -49,7 +53,7 @@ pub(super) async fn run(context: &WorkerContext, in_hand: &InHand, shutdown: &Ca
             if is_idle {
                 continue;
             }
-            let is_quiet = in_hand.is_empty() && begun_before.replace(begun) == Some(begun);
+            let is_quiet = active.is_empty() && begun_before.replace(begun) == Some(begun);
             match sweep(context).await {
                 Ok(more_to_come) => {
                     done_after = (is_quiet && !more_to_come).then_some(begun);

@@ -9,9 +9,9 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use super::location::{self, Location};
 
 /// Where a fact may be in a record, most likely first: the keys that lead to it.
-type Places = &'static [&'static [&'static str]];
+type FieldPaths = &'static [&'static [&'static str]];
 
-const COUNTRY_CODE: Places = &[
+const COUNTRY_CODE: FieldPaths = &[
     &["country", "iso_code"],
     &["country_code"],
     &["geo", "country_code"],
@@ -20,20 +20,22 @@ const COUNTRY_CODE: Places = &[
     // Where an address is registered, if the place of its use is unknown.
     &["registered_country", "iso_code"],
 ];
-const COUNTRY: Places =
+const COUNTRY: FieldPaths =
     &[&["country", "names", "en"], &["country_name"], &["geo", "country"], &["country"]];
-const REGION: Places = &[&["subdivisions", "iso_code"], &["region_code"], &["geo", "region_code"]];
-const REGION_NAME: Places =
+const REGION: FieldPaths =
+    &[&["subdivisions", "iso_code"], &["region_code"], &["geo", "region_code"]];
+const REGION_NAME: FieldPaths =
     &[&["subdivisions", "names", "en"], &["region"], &["geo", "region"], &["state1"]];
-const CITY: Places = &[&["city", "names", "en"], &["city"], &["geo", "city"]];
-const ZIP: Places =
+const CITY: FieldPaths = &[&["city", "names", "en"], &["city"], &["geo", "city"]];
+const ZIP: FieldPaths =
     &[&["postal", "code"], &["postal_code"], &["geo", "postal_code"], &["postcode"]];
-const TIMEZONE: Places = &[&["location", "time_zone"], &["timezone"], &["geo", "timezone"]];
-const ISP: Places = &[&["traits", "isp"], &["isp"], &["as_name"], &["as", "name"]];
-const LAT: Places = &[&["location", "latitude"], &["latitude"], &["lat"], &["geo", "latitude"]];
-const LON: Places = &[&["location", "longitude"], &["longitude"], &["lng"], &["geo", "longitude"]];
+const TIMEZONE: FieldPaths = &[&["location", "time_zone"], &["timezone"], &["geo", "timezone"]];
+const ISP: FieldPaths = &[&["traits", "isp"], &["isp"], &["as_name"], &["as", "name"]];
+const LAT: FieldPaths = &[&["location", "latitude"], &["latitude"], &["lat"], &["geo", "latitude"]];
+const LON: FieldPaths =
+    &[&["location", "longitude"], &["longitude"], &["lng"], &["geo", "longitude"]];
 
-/// The keys in the places above. The rest of a record, such as the names of places in other languages,
+/// The keys in the paths above. The rest of a record, such as the names of paths in other languages,
 /// is skipped: it is most of it.
 fn is_wanted(key: &str) -> bool {
     matches!(
@@ -75,13 +77,13 @@ fn is_wanted(key: &str) -> bool {
 /// When the record is damaged.
 pub(super) fn read(record: &LookupResult<'_, Vec<u8>>) -> Result<Location, MaxMindDbError> {
     let Some(record) = record.decode::<Node<'_>>()? else { return Ok(Location::default()) };
-    let texts = |places: Places| places.iter().filter_map(|place| record.at(place)?.text());
-    let name = |places| texts(places).find_map(location::name);
+    let texts = |paths: FieldPaths| paths.iter().filter_map(|path| record.at(path)?.text());
+    let name = |paths| texts(paths).find_map(location::name);
     let country_code = texts(COUNTRY_CODE).find_map(location::country_code);
     // In some files the field with the name has the code.
     let is_name = |name: &String| country_code.as_deref() != Some(name);
-    let degrees = |places: Places, most| {
-        let number = places.iter().find_map(|place| record.at(place)?.number())?;
+    let degrees = |paths: FieldPaths, most| {
+        let number = paths.iter().find_map(|path| record.at(path)?.number())?;
         location::degrees(number, most)
     };
     Ok(Location {
@@ -107,8 +109,8 @@ enum Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    fn at(&self, place: &[&str]) -> Option<&Self> {
-        place.iter().try_fold(self, |node, key| match node {
+    fn at(&self, path: &[&str]) -> Option<&Self> {
+        path.iter().try_fold(self, |node, key| match node {
             Self::Map(members) => {
                 members.iter().find(|(name, _)| name == key).map(|(_, node)| node)
             }
@@ -197,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_keys_of_the_places_are_wanted() {
+    fn all_keys_of_the_paths_are_wanted() {
         let all = [COUNTRY_CODE, COUNTRY, REGION, REGION_NAME, CITY, ZIP, TIMEZONE, ISP, LAT, LON];
         for key in all.into_iter().flatten().copied().flatten() {
             assert!(is_wanted(key), "{key}");

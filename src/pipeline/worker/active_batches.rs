@@ -5,19 +5,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// The batches being processed.
 #[derive(Default)]
-pub(super) struct InHand {
+pub(super) struct ActiveBatches {
     now: AtomicUsize,
     begun: AtomicU64,
 }
 
 /// A batch, counted until dropped.
-pub(super) struct Held(Arc<InHand>);
+pub(super) struct ActiveBatch(Arc<ActiveBatches>);
 
-impl InHand {
-    pub(super) fn hold(self: &Arc<Self>) -> Held {
+impl ActiveBatches {
+    pub(super) fn begin(self: &Arc<Self>) -> ActiveBatch {
         self.now.fetch_add(1, Relaxed);
         self.begun.fetch_add(1, Relaxed);
-        Held(Arc::clone(self))
+        ActiveBatch(Arc::clone(self))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -30,7 +30,7 @@ impl InHand {
     }
 }
 
-impl Drop for Held {
+impl Drop for ActiveBatch {
     fn drop(&mut self) {
         self.0.now.fetch_sub(1, Relaxed);
     }
