@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const SHORTEST_EXPIRY: Duration = Duration::from_secs(60 * 60);
 
 /// The longest time until a set expires, in seconds: far below what the server rejects.
-const MAX_EXPIRY: u64 = 10 * 365 * 24 * 60 * 60;
+const MAX_EXPIRY: i64 = 10 * 365 * 24 * 60 * 60;
 
 /// The [`Presence`] in Redis.
 pub struct RedisPresence {
@@ -92,23 +92,23 @@ impl RedisPresence {
         Ok((next, readable.collect()))
     }
 
-    /// Calls the script for each project, with up to [`MAX_GROUP`] sessions at a time.
+    /// Calls the script for each project, with these arguments and up to [`MAX_GROUP`] sessions at a
+    /// time.
     async fn call(
         &self,
         script: &Script,
-        sessions: &[(SessionKey, UtcMillis)],
-        timeout: Duration,
+        arguments: &[i64],
+        sessions: impl Iterator<Item = &(SessionKey, UtcMillis)>,
     ) -> Result<(), String> {
         let mut projects: BTreeMap<&str, Vec<_>> = BTreeMap::new();
         for (session, at) in sessions {
             projects.entry(&session.project_id).or_default().push((&session.session_id, *at));
         }
-        let expiry = timeout.saturating_mul(2).max(SHORTEST_EXPIRY).as_secs().min(MAX_EXPIRY);
         let mut calls = Vec::new();
         for (project, sessions) in &projects {
             for group in sessions.chunks(MAX_GROUP) {
                 let mut call = script.key(key(project));
-                call.key(ended_key(project)).arg(idle_before(timeout)).arg(expiry);
+                call.key(ended_key(project)).arg(arguments);
                 for (session, at) in group {
                     call.arg(at.epoch_millis()).arg(session);
                 }
@@ -184,6 +184,12 @@ impl RedisPresence {
     }
 }
 
+/// Seconds until a set that is no longer updated expires.
+fn expiry(timeout: Duration) -> i64 {
+    let expiry = timeout.saturating_mul(2).max(SHORTEST_EXPIRY).as_secs();
+    i64::try_from(expiry).map_or(MAX_EXPIRY, |expiry| expiry.min(MAX_EXPIRY))
+}
+
 /// Sessions last active before this time are idle, in milliseconds since the epoch.
 fn idle_before(timeout: Duration) -> i64 {
     let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
@@ -214,7 +220,9 @@ impl Presence for RedisPresence {
                 }
             }
         }
-        self.call(&self.active, sessions, timeout).await
+        let idle = idle_before(timeout);
+        let recent = sessions.iter().filter(|(_, at)| at.epoch_millis() >= idle);
+        self.call(&self.active, &[expiry(timeout)], recent).await
     }
 
     async fn ended(
@@ -222,7 +230,8 @@ impl Presence for RedisPresence {
         sessions: &[(SessionKey, UtcMillis)],
         timeout: Duration,
     ) -> Result<(), String> {
-        self.call(&self.ended, sessions, timeout).await
+        let arguments = [expiry(timeout), idle_before(timeout)];
+        self.call(&self.ended, &arguments, sessions.iter()).await
     }
 
     async fn remove_idle(&self, timeout: Duration) -> Result<(), String> {
