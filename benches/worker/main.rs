@@ -64,9 +64,9 @@ struct Options {
     /// Most events in a batch, and rows in an insert
     #[arg(long, default_value_t = 15_000)]
     batch: usize,
-    /// Workers in a process
-    #[arg(long, default_value_t = 1)]
-    workers: usize,
+    /// Workers in a process [default: as many as the program starts by default]
+    #[arg(long)]
+    workers: Option<usize>,
     /// Processes
     #[arg(long, default_value_t = 1)]
     processes: usize,
@@ -210,13 +210,13 @@ struct Drained {
 
 /// Measures from the first claim until everything is stored and acknowledged.
 fn drain(options: &Options, redis: &RedisServer, clickhouse: &ClickHouse) -> Drained {
+    let workers = options.workers.map_or(String::new(), |number| format!("workers = {number}"));
     let settings = format!(
         "roles = ['worker']\nredis_url = '{}'\nclickhouse_url = '{}'\n[worker]\n\
-         batch_size = {}\nworkers = {}",
+         batch_size = {}\n{workers}",
         redis.url(),
         clickhouse.url(),
-        options.batch,
-        options.workers
+        options.batch
     );
     let mut queue = Queue::connect(redis, options.shards);
     redis.cli(&["CONFIG", "RESETSTAT"]);

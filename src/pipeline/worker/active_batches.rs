@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use tokio::sync::Notify;
+
 /// The batches being processed.
 #[derive(Default)]
 pub(super) struct ActiveBatches {
     now: AtomicUsize,
     begun: AtomicU64,
+    large_stored: Notify,
 }
 
 /// A batch, counted until dropped.
@@ -22,6 +25,16 @@ impl ActiveBatches {
 
     pub(super) fn is_empty(&self) -> bool {
         self.now.load(Relaxed) == 0
+    }
+
+    /// A large batch was stored: there may be a backlog.
+    pub(super) fn stored_large(&self) {
+        self.large_stored.notify_waiters();
+    }
+
+    /// Waits until a large batch is stored. Cancel-safe.
+    pub(super) async fn large_stored(&self) {
+        self.large_stored.notified().await;
     }
 
     /// How many there were so far.

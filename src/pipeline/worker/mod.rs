@@ -109,9 +109,14 @@ pub async fn run(context: WorkerContext, shutdown: CancellationToken) {
     let stop = Stop::new(shutdown);
     context.works(Part::Worker);
     let mut workers = JoinSet::new();
-    for _ in 0..context.settings.workers.max(1) {
+    for number in 0..context.settings.workers.max(1) {
         let (context, active, stop) = (Arc::clone(&context), Arc::clone(&active), stop.clone());
-        workers.spawn(async move { work(&context, &active, &stop).await });
+        workers.spawn(async move {
+            match number {
+                0 => work(&context, &active, &stop).await,
+                _ => work_on_backlog(&context, &active, &stop).await,
+            }
+        });
     }
     let all_work = async {
         let _deadline = AbortOnDropHandle::new(tokio::spawn({
@@ -150,17 +155,43 @@ async fn work(context: &Arc<WorkerContext>, active: &Arc<ActiveBatches>, stop: &
             claimed => claimed,
         };
         let Some(work) = claimed else { break };
-        let processing = async {
-            let stored = batch::process(context, work, active.begin(), stop).await;
-            if let Some(batch) = stored
-                && finisher.add(context, batch)
-            {
-                finisher.start(context, stop).await;
-            }
-        };
+        let processing = process(context, work, active, stop, &mut finisher);
         ahead = prefetch::during(context, stop, processing).await;
     }
     finisher.end(context, stop).await;
+}
+
+/// Stores batches beside the first worker, as long as full ones wait. With smaller ones, it would only
+/// make the store's inserts smaller.
+async fn work_on_backlog(context: &Arc<WorkerContext>, active: &Arc<ActiveBatches>, stop: &Stop) {
+    let mut finisher = Finisher::default();
+    let full = context.settings.batch_size as u64;
+    while stop.started.run_until_cancelled(active.large_stored()).await.is_some() {
+        while let Some(work) = prefetch::claim_from(full, context, stop).await {
+            process(context, work, active, stop, &mut finisher).await;
+        }
+        finisher.start(context, stop).await;
+    }
+    finisher.end(context, stop).await;
+}
+
+/// Stores a batch, and leaves the rest to the finisher.
+async fn process(
+    context: &Arc<WorkerContext>,
+    work: Work,
+    active: &Arc<ActiveBatches>,
+    stop: &Stop,
+    finisher: &mut Finisher,
+) {
+    let is_large = work.size as u64 >= prefetch::large(context);
+    let stored = batch::process(context, work, active.begin(), stop).await;
+    let Some(batch) = stored else { return };
+    if is_large {
+        active.stored_large();
+    }
+    if finisher.add(context, batch) {
+        finisher.start(context, stop).await;
+    }
 }
 
 /// Waits for work and claims it, retrying for as long as necessary; `None` once a shutdown has

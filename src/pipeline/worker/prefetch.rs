@@ -30,7 +30,7 @@ pub(super) async fn during(
         processing.await;
     };
     let claiming = async {
-        let work = claim_large(context, stop).await?;
+        let work = claim_from(large(context), context, stop).await?;
         tokio::select! {
             biased;
             () = stop.started.cancelled() => {}
@@ -47,12 +47,22 @@ pub(super) async fn during(
     work
 }
 
-async fn claim_large(context: &Arc<WorkerContext>, stop: &Stop) -> Option<Work> {
+/// From how many events a batch counts as large.
+pub(super) fn large(context: &WorkerContext) -> u64 {
+    LARGE.min(context.settings.batch_size as u64)
+}
+
+/// Claims a batch if at least this many events wait and the store works.
+pub(super) async fn claim_from(
+    least: u64,
+    context: &Arc<WorkerContext>,
+    stop: &Stop,
+) -> Option<Work> {
     if context.log.metrics().health(Part::Store) == Health::Failing {
         return None;
     }
     let stats = stop.started.run_until_cancelled(in_time(context.queue.stats())).await?;
-    if stats.ok()?.depth < LARGE.min(context.settings.batch_size as u64) {
+    if stats.ok()?.depth < least {
         return None;
     }
     // If this fails, the next claim reports the error.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerSettings {
-    /// Workers in this process; each processes its own batches.
+    /// Workers in this process. The first one always works, the others while full batches wait.
     pub workers: usize,
     /// The most events in a batch.
     pub batch_size: usize,
@@ -29,7 +29,7 @@ pub struct WorkerSettings {
 impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
-            workers: 1,
+            workers: 3,
             batch_size: 15_000,
             batch_wait: Duration::from_millis(50),
             lease: Duration::from_secs(30),
