@@ -38,27 +38,6 @@ check_dependencies() {
     fi
 }
 
-# Runs all tests. Many of them run real programs and servers at the same time, on a machine that may be
-# slow, so up to three that fail are run once more, each alone. Those that pass then are reported.
-run_tests() {
-    local log=target/test.log again=target/test-again.log failed=() name
-    mkdir -p target
-    if step cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log"; then
-        return
-    fi
-    mapfile -t failed < <(sed -nE 's/^test (.*) \.\.\. FAILED$/\1/p' "$log" | sort -u)
-    # Without names it was not a test that failed; a signal ends a program with all its tests.
-    if ((${#failed[@]} < 1 || ${#failed[@]} > 3)) || grep -qF '(signal: ' "$log"; then
-        return 1
-    fi
-    for name in "${failed[@]}"; do
-        step cargo test --workspace --locked -- --exact "$name" 2>&1 | tee "$again"
-        grep -qFx "test $name ... ok" "$again"
-    done
-    printf '\n!! UNSTABLE: failed among the other tests, passed alone:\n'
-    printf '!!   %s\n' "${failed[@]}"
-}
-
 command -v cargo >/dev/null || {
     echo "cargo is missing; install Rust by https://rustup.rs" >&2
     exit 1
@@ -77,7 +56,7 @@ export BKLIT_TEST_ALL=1
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
 check_dependencies
-run_tests
+step cargo test --workspace --locked --no-fail-fast
 step python3 -B -m unittest discover bench
 step env RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 

@@ -92,7 +92,7 @@ fn is_plain_host(host: &str) -> bool {
     labels.all(is_plain) && last.is_some_and(u8::is_ascii_lowercase)
 }
 
-/// Whether a path needs no encoding or decoding, and has no segment that begins with a dot.
+/// Whether a path has nothing to encode or decode, and no segment that starts with a dot.
 fn is_plain_path(path: &str) -> bool {
     let may_be = |byte: u8| {
         byte.is_ascii_alphanumeric()

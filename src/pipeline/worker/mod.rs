@@ -3,12 +3,12 @@
 //! A batch is acknowledged strictly after the store has confirmed it. Until then it stays in the
 //! queue, so after a crash it is delivered again, and the store recognises the events it already has.
 //!
+//! - `active_batches`: what the workers are doing
 //! - `announce`: publishes a batch while the next one is being stored
 //! - `batch`: stores the events of one batch
 //! - `bisect`: finds the events of a batch that the store rejects
 //! - `definitions`: looks up the definitions of custom events
 //! - `finish`: completes and acknowledges stored batches while the next one is being stored
-//! - `active_batches`: what the workers are doing
 //! - `lease`: renews the lease of a batch
 //! - `live_events`: publishes stored events for dashboards
 //! - `parse`: the queue's items as events

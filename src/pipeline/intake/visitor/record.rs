@@ -35,7 +35,7 @@ const LAT: FieldPaths = &[&["location", "latitude"], &["latitude"], &["lat"], &[
 const LON: FieldPaths =
     &[&["location", "longitude"], &["longitude"], &["lng"], &["geo", "longitude"]];
 
-/// The keys in the paths above. The rest of a record, such as the names of paths in other languages,
+/// The keys in the paths above. The rest of a record, such as the names of places in other languages,
 /// is skipped: it is most of it.
 fn is_wanted(key: &str) -> bool {
     matches!(
