@@ -172,30 +172,19 @@ fn pages_are_shown_without_what_is_private() {
     }
 }
 
-/// The processor time of this thread.
-fn processor_time() -> std::time::Duration {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    let nanos = stat.split(' ').next().unwrap().parse().unwrap();
-    std::time::Duration::from_nanos(nanos)
-}
-
 #[test]
-fn a_flood_of_large_refused_events_is_cheap_and_bounded() {
+fn a_flood_of_large_refused_events_is_bounded() {
     let (refusals, metrics) = (Refusals::default(), Metrics::new());
     let filler = "x".repeat(60_000);
     let rejection = Rejection::field("url", "missing");
-    let began = processor_time();
-    // Ten seconds of a flood from pages without end.
-    for n in 0..77_000 {
+    // A flood from pages without end.
+    for n in 0..20_000 {
         let body = format!(r#"{{"projectId":"p","url":"https://a.example/{n}","x":"#);
         let body = [body.as_bytes(), &filler.as_bytes()[..if n % 100 == 0 { 60_000 } else { 500 }]];
         refusals.add(refused(&rejection, Some("tok_1"), &body.concat()), &metrics);
     }
-    let took = processor_time() - began;
     let groups = refusals.groups();
     let [count, kept, bytes] = groups.size();
     assert!(count <= MAX_GROUPS + MAX_WITHOUT_PAGE + 1 && kept <= 500 && bytes <= 2 << 20);
-    assert_eq!(groups.total(), 77_000);
-    // Without optimisation it takes two to four seconds.
-    assert!(took.as_secs() < 10, "{took:?}");
+    assert_eq!(groups.total(), 20_000);
 }
