@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bklit_wire::time::UtcMillis;
 use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -13,8 +14,8 @@ use tokio::task::JoinSet;
 /// How long each run warms up before it is measured.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// The request body: a page view as a browser's script sends it.
-const BODY: &str = r#"{"url":"https://www.example.com/docs/getting-started?utm_source=newsletter","projectId":"default","timestamp":"2026-01-31T12:00:00.000Z","sessionId":"SESSION","userAgent":"Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0","referrer":"https://www.google.com/","title":"Getting started","language":"en-US","utmSource":"newsletter","landingPage":"https://www.example.com/","isNewVisitor":true}"#;
+/// The request body: a page view as a browser's script sends it, now.
+const BODY: &str = r#"{"url":"https://www.example.com/docs/getting-started?utm_source=newsletter","projectId":"default","timestamp":"NOW","sessionId":"SESSION","userAgent":"Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0","referrer":"https://www.google.com/","title":"Getting started","language":"en-US","utmSource":"newsletter","landingPage":"https://www.example.com/","isNewVisitor":true}"#;
 
 /// How much load to generate, for how long.
 #[derive(Clone)]
@@ -75,7 +76,9 @@ impl Load {
 
     /// Each connection is a visitor with its own session.
     fn request(&self, addr: SocketAddr, visitor: usize) -> Vec<u8> {
-        let view = BODY.replace("SESSION", &format!("0198a6f0-c5a8-7c3d-9e4f-{visitor:012x}"));
+        let view = BODY
+            .replace("SESSION", &format!("0198a6f0-c5a8-7c3d-9e4f-{visitor:012x}"))
+            .replace("NOW", &UtcMillis::now().to_string());
         let (path, body) = match self.events {
             1 => ("/track", view),
             many => {

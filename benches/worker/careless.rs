@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::cpu::Cpu;
-use crate::raw::{self, PageView};
+use crate::raw::{self, CustomEvent, PageView};
 use crate::support::servers::{ClickHouse, RedisServer};
 
 #[derive(Deserialize)]
@@ -37,39 +37,71 @@ struct Payload {
     is_new_visitor: bool,
 }
 
-fn row(item: &[u8]) -> Option<PageView> {
-    let item: Item<'_> = serde_json::from_slice(item).unwrap();
-    if item.r#type != "pageview" {
-        return None;
-    }
-    let payload: Payload = serde_json::from_str(item.payload.get()).unwrap();
-    let timestamp = u32::try_from(payload.timestamp.epoch_seconds()).unwrap();
-    Some(PageView {
-        id: item.id,
-        project_id: item.project_id,
-        url: payload.url,
-        timestamp,
-        created_at: timestamp,
-        session_id: payload.session_id,
-        user_agent: payload.user_agent,
-        referrer: payload.referrer,
-        title: payload.title,
-        language: payload.language,
-        utm_source: payload.utm_source,
-        landing_page: payload.landing_page,
-        is_new_visitor: payload.is_new_visitor,
-        ..PageView::default()
-    })
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Custom {
+    tracking_id: String,
+    event_type: String,
+    timestamp: UtcMillis,
+    session_id: Option<String>,
+    metadata: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Moves the list into a new table like `table`; the next batch is fetched while one is inserted.
-pub fn drain(
-    redis: &RedisServer,
-    server: &ClickHouse,
-    table: &str,
-    batch: usize,
-) -> (Duration, Cpu) {
-    server.query(&format!("CREATE TABLE analytics.careless AS {table}"));
+enum Parsed {
+    View(Box<PageView>),
+    Custom(CustomEvent),
+    /// The end of a session.
+    Other,
+}
+
+fn seconds(moment: UtcMillis) -> u32 {
+    u32::try_from(moment.epoch_seconds()).unwrap()
+}
+
+fn parse(item: &[u8]) -> Parsed {
+    let item: Item<'_> = serde_json::from_slice(item).unwrap();
+    match item.r#type {
+        "pageview" => {
+            let payload: Payload = serde_json::from_str(item.payload.get()).unwrap();
+            let timestamp = seconds(payload.timestamp);
+            Parsed::View(Box::new(PageView {
+                id: item.id,
+                project_id: item.project_id,
+                url: payload.url,
+                timestamp,
+                created_at: timestamp,
+                session_id: payload.session_id,
+                user_agent: payload.user_agent,
+                referrer: payload.referrer,
+                title: payload.title,
+                language: payload.language,
+                utm_source: payload.utm_source,
+                landing_page: payload.landing_page,
+                is_new_visitor: payload.is_new_visitor,
+                ..PageView::default()
+            }))
+        }
+        "event" => {
+            let mut custom: Custom = serde_json::from_str(item.payload.get()).unwrap();
+            custom.metadata.insert("eventType".to_owned(), custom.event_type.into());
+            let timestamp = seconds(custom.timestamp);
+            Parsed::Custom(CustomEvent {
+                id: item.id,
+                timestamp,
+                metadata: Some(serde_json::to_string(&custom.metadata).unwrap()),
+                created_at: timestamp,
+                event_definition_id: custom.tracking_id,
+                project_id: item.project_id,
+                session_id: custom.session_id,
+            })
+        }
+        _ => Parsed::Other,
+    }
+}
+
+/// Moves the list into new tables; the next batch is fetched while one is inserted.
+pub fn drain(redis: &RedisServer, server: &ClickHouse, batch: usize) -> (Duration, Cpu) {
+    let [page_views, custom_events] = raw::create(server, "careless");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let redis = Client::open(redis.url()).unwrap();
@@ -89,11 +121,17 @@ pub fn drain(
             }
         });
         while let Some(items) = received.recv().await {
-            let mut insert = client.insert::<PageView>("careless").await.unwrap();
-            for row in items.iter().filter_map(|item| row(item)) {
-                insert.write(&row).await.unwrap();
+            let mut events = Vec::new();
+            let mut insert = client.insert::<PageView>(&page_views).await.unwrap();
+            for item in items {
+                match parse(&item) {
+                    Parsed::View(view) => insert.write(&view).await.unwrap(),
+                    Parsed::Custom(event) => events.push(event),
+                    Parsed::Other => {}
+                }
             }
             insert.end().await.unwrap();
+            raw::copy(&client, &custom_events, &events, batch).await;
         }
         fetching.await.unwrap();
         (began.elapsed(), cpu.since())

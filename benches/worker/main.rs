@@ -23,13 +23,13 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use bklit_wire::time::UtcMillis;
 use clap::Parser;
 use cpu::Cpu;
 use support::Daemon;
 use support::servers::{ClickHouse, Kind, RedisServer};
 
 const DEADLINE: Duration = Duration::from_secs(600);
-const TABLE: &str = "analytics.page_view_event";
 /// The interval at which the queue is polled.
 const POLL: Duration = Duration::from_millis(10);
 /// Items per `LPUSH`.
@@ -76,11 +76,18 @@ struct Options {
     /// How often to repeat everything
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// When the first event happened
+    #[arg(skip = yesterday())]
+    from: UtcMillis,
     #[command(flatten)]
     recording: record::Recording,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+fn yesterday() -> UtcMillis {
+    UtcMillis::from_epoch_millis(UtcMillis::now().epoch_millis() - 24 * 60 * 60 * 1000)
 }
 
 fn main() {
@@ -136,11 +143,10 @@ fn production(options: &Options) {
             drain(options, &redis, &clickhouse);
         let worker = options.rate(took);
         fill(&redis, options, 1);
-        let (took, careless_cpu) = careless::drain(&redis, &clickhouse, TABLE, options.batch);
+        let (took, careless_cpu) = careless::drain(&redis, &clickhouse, options.batch);
         let careless = options.rate(took);
-        let views = clickhouse.query(&format!("SELECT count() FROM {TABLE}"));
-        let (took, raw_cpu) = raw::insert(&clickhouse, TABLE, options.batch);
-        let raw = views.parse::<f64>().unwrap() / took.as_secs_f64();
+        let (took, raw_cpu) = raw::insert(&clickhouse, options.batch);
+        let raw = options.rate(took);
         println!(
             "worker {worker:>8.0}/s   unsafe drain {careless:>8.0}/s   raw insert {raw:>8.0}/s   \
              worker to raw {:.3}, to unsafe {:.3}",
@@ -319,9 +325,11 @@ impl Options {
 
     fn member(&self, n: usize) -> String {
         // As at a thousand events a second.
-        let (session, minute, second) = (n % self.sessions, n / 60_000 % 60, n / 1_000 % 60);
-        let session = format!("0198a6f0-c5a8-7c3d-9e4f-{session:012x}");
-        let timestamp = format!("2026-01-31T12:{minute:02}:{second:02}.000Z");
+        let at = |late: i64| {
+            UtcMillis::from_epoch_millis(self.from.epoch_millis() + n as i64 + late).to_string()
+        };
+        let (timestamp, queued_at) = (at(0), at(5));
+        let session = format!("0198a6f0-c5a8-7c3d-9e4f-{:012x}", n % self.sessions);
         let payload = match self.kind(n) {
             "event" => serde_json::json!({
                 "projectId": "default", "trackingId": format!("button-{}", n % 20),
@@ -343,13 +351,10 @@ impl Options {
                 "isNewVisitor": true,
             }),
         };
-        serde_json::json!({
-            "id": format!("evt_0198a6f0c5a87c3d9e4f{n:012x}"),
-            "type": self.kind(n),
-            "payload": payload,
-            "queuedAt": format!("2026-01-31T12:{minute:02}:{second:02}.005Z"),
-            "projectId": "default",
-        })
-        .to_string()
+        let kind = self.kind(n);
+        // In the order in which the existing system writes them.
+        format!(
+            r#"{{"id":"evt_0198a6f0c5a87c3d9e4f{n:012x}","type":"{kind}","payload":{payload},"queuedAt":"{queued_at}","projectId":"default"}}"#
+        )
     }
 }

@@ -3,11 +3,26 @@
 
 use std::time::{Duration, Instant};
 
-use clickhouse::{Client, Row};
+use clickhouse::{Client, Row, RowOwned, RowWrite};
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::Cpu;
 use crate::support::servers::ClickHouse;
+
+pub const PAGE_VIEWS: &str = "page_view_event";
+pub const CUSTOM_EVENTS: &str = "tracked_event";
+
+/// A row of `tracked_event`.
+#[derive(Row, Serialize, Deserialize)]
+pub struct CustomEvent {
+    pub id: String,
+    pub timestamp: u32,
+    pub metadata: Option<String>,
+    pub created_at: u32,
+    pub event_definition_id: String,
+    pub project_id: String,
+    pub session_id: Option<String>,
+}
 
 /// A row of `page_view_event`.
 #[derive(Row, Default, Serialize, Deserialize)]
@@ -68,26 +83,46 @@ pub fn client(server: &ClickHouse) -> Client {
         .with_setting("async_insert", "0")
 }
 
-/// Copies the rows of `table` to a new table with the same columns, in inserts of `batch` rows.
-pub fn insert(server: &ClickHouse, table: &str, batch: usize) -> (Duration, Cpu) {
-    server.query(&format!("CREATE TABLE analytics.raw AS {table}"));
-    let events = server.query(&format!("SELECT count() FROM {table}"));
+/// Copies the rows of both tables to new ones with the same columns, in inserts of `batch` rows.
+pub fn insert(server: &ClickHouse, batch: usize) -> (Duration, Cpu) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let tables = create(server, "raw");
     let measured = runtime.block_on(async {
         let client = client(server);
-        let query = format!("SELECT ?fields FROM {table} ORDER BY id");
-        let rows: Vec<PageView> = client.query(&query).fetch_all().await.unwrap();
-        assert_eq!(rows.len().to_string(), events);
+        let views: Vec<PageView> = all(&client, PAGE_VIEWS).await;
+        let events: Vec<CustomEvent> = all(&client, CUSTOM_EVENTS).await;
         let (cpu, began) = (Cpu::now(), Instant::now());
-        for rows in rows.chunks(batch) {
-            let mut insert = client.insert::<PageView>("raw").await.unwrap();
-            for row in rows {
-                insert.write(row).await.unwrap();
-            }
-            insert.end().await.unwrap();
-        }
+        copy(&client, &tables[0], &views, batch).await;
+        copy(&client, &tables[1], &events, batch).await;
         (began.elapsed(), cpu.since())
     });
-    assert_eq!(server.query("SELECT count() FROM analytics.raw"), events);
+    for (copy, of) in tables.iter().zip([PAGE_VIEWS, CUSTOM_EVENTS]) {
+        let count = |table: &str| server.query(&format!("SELECT count() FROM analytics.{table}"));
+        assert_eq!(count(copy), count(of));
+    }
     measured
+}
+
+/// Creates empty copies of both tables; returns their names.
+pub fn create(server: &ClickHouse, name: &str) -> [String; 2] {
+    [PAGE_VIEWS, CUSTOM_EVENTS].map(|table| {
+        let copy = format!("{name}_{table}");
+        server.query(&format!("CREATE TABLE analytics.{copy} AS analytics.{table}"));
+        copy
+    })
+}
+
+async fn all<R: RowOwned + clickhouse::RowRead>(client: &Client, table: &str) -> Vec<R> {
+    let query = format!("SELECT ?fields FROM {table} ORDER BY id");
+    client.query(&query).fetch_all().await.unwrap()
+}
+
+pub async fn copy<R: RowOwned + RowWrite>(client: &Client, table: &str, rows: &[R], batch: usize) {
+    for rows in rows.chunks(batch) {
+        let mut insert = client.insert::<R>(table).await.unwrap();
+        for row in rows {
+            insert.write(row).await.unwrap();
+        }
+        insert.end().await.unwrap();
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bklit_wire::time::UtcMillis;
 use serde_json::json;
 
 use crate::load::Load;
@@ -17,16 +18,12 @@ use crate::support::{DEADLINE, Daemon, eventually};
 const CONNECTIONS: usize = 64;
 /// The interval between two observed events.
 const PAUSE: Duration = Duration::from_millis(20);
-/// The interval between two queries for them. Their results were visible up to this much earlier.
-const LOOK: Duration = Duration::from_millis(10);
+/// The pause between two queries for them. Their results were visible up to this much earlier.
+const LOOK: Duration = Duration::from_millis(20);
+/// How much earlier than its response an event may be, in seconds.
+const EARLIER: i64 = 2;
 const TABLES: &str = "SELECT count() FROM system.tables WHERE database = 'analytics' \
                       AND name IN ('page_view_event', 'tracked_session')";
-/// The results of queries for those events: which row, and of which session.
-const SEEN: &str = "\
-    SELECT 'view', session_id FROM analytics.page_view_event WHERE startsWith(session_id, 'seen-') \
-    UNION ALL \
-    SELECT 'session', session_id FROM analytics.tracked_session WHERE startsWith(session_id, 'seen-')";
-
 /// The times of one run.
 pub struct Visible {
     /// From the response to the event's row, in milliseconds, ascending.
@@ -38,6 +35,8 @@ pub struct Visible {
 /// When an event was accepted, and found.
 struct Way {
     accepted: Instant,
+    /// The same in seconds since the epoch.
+    at: i64,
     view: Option<Instant>,
     session: Option<Instant>,
 }
@@ -108,20 +107,40 @@ fn send(daemon: &Daemon, ways: &Ways) {
         "url": "https://www.example.com/", "projectId": "default", "sessionId": session,
     });
     assert_eq!(daemon.post("/track", &view).status, 200);
-    lock(ways).insert(session, Way { accepted: Instant::now(), view: None, session: None });
+    lock(ways).insert(
+        session,
+        Way {
+            accepted: Instant::now(),
+            at: UtcMillis::now().epoch_seconds(),
+            view: None,
+            session: None,
+        },
+    );
 }
 
-/// Notes when events and sessions are found.
+/// Notes when events and sessions are found. Queries read no more than they must, because the server
+/// has other work.
 fn look(clickhouse: &ClickHouse, ways: &Ways) {
-    let rows = clickhouse.query(SEEN);
-    let now = Instant::now();
-    let mut ways = lock(ways);
-    for row in rows.lines() {
-        let (what, session) = row.split_once('\t').unwrap();
-        // One that was stored before its response arrived follows in the next query.
-        let Some(way) = ways.get_mut(session) else { continue };
-        let found = if what == "view" { &mut way.view } else { &mut way.session };
-        found.get_or_insert(now);
+    let is_missing = |way: &&Way| way.view.is_none() || way.session.is_none();
+    let missing = lock(ways).values().filter(is_missing).map(|way| way.at).min();
+    let Some(since) = missing.map(|at| at - EARLIER) else { return };
+    let rows = |table: &str, moment: &str| {
+        clickhouse.query(&format!(
+            "SELECT session_id FROM analytics.{table} WHERE project_id = 'default' \
+             AND {moment} >= toDateTime({since}) AND startsWith(session_id, 'seen-')"
+        ))
+    };
+    let tables = [("page_view_event", "timestamp"), ("tracked_session", "started_at")];
+    for (table, moment) in tables {
+        let rows = rows(table, moment);
+        let now = Instant::now();
+        let mut ways = lock(ways);
+        for session in rows.lines() {
+            // One that was stored before its response arrived follows in the next query.
+            let Some(way) = ways.get_mut(session) else { continue };
+            let found = if moment == "timestamp" { &mut way.view } else { &mut way.session };
+            found.get_or_insert(now);
+        }
     }
 }
 
