@@ -168,20 +168,22 @@ impl ServerType {
                 Ok(())
             }
             (_, Cell::Null) => {
-                self.push_default(into);
+                self.push_defaults(1, into);
                 Ok(())
             }
         }
     }
 
-    /// Adds the type's default, which the server replaces with NULL or the column's own default.
-    pub(super) fn push_default(&self, into: &mut Vec<u8>) {
+    /// Adds the type's default so many times. The server replaces it with NULL or the column's own
+    /// default.
+    pub(super) fn push_defaults(&self, count: usize, into: &mut Vec<u8>) {
         let size = match self {
             Self::Text => 1,
             Self::FixedText(length) => *length,
             Self::Enum(values, size) => {
-                let least = values.values().min().copied().unwrap_or_default();
-                into.extend(least.to_le_bytes().get(..*size).unwrap_or_default());
+                let least = values.values().min().copied().unwrap_or_default().to_le_bytes();
+                let bytes = least.get(..*size).unwrap_or_default();
+                into.extend(bytes.iter().cycle().take(size * count));
                 return;
             }
             Self::Ipv4 | Self::Seconds | Self::Float32 => 4,
@@ -189,7 +191,7 @@ impl ServerType {
             Self::Ipv6 => 16,
             Self::Integer(size, _) => *size,
         };
-        into.resize(into.len() + size, 0);
+        into.resize(into.len() + size * count, 0);
     }
 
     fn push_constrained(&self, text: &str, into: &mut Vec<u8>) -> Result<(), String> {

@@ -40,7 +40,7 @@ impl Gathered {
                 project_id: (*project_id).to_owned(),
                 session_id: (*session_id).to_owned(),
             };
-            sessions.entry(key).or_default().merge(known.session());
+            sessions.entry(key).or_default().merge_events(known);
         }
     }
 

@@ -32,6 +32,8 @@ struct Values {
     /// first value that the server is to replace with the column's default.
     nulls: Vec<u8>,
     bytes: Vec<u8>,
+    /// How many NULLs follow those values. Most columns of a page view have nothing else.
+    trailing_nulls: usize,
 }
 
 impl<'s> Block<'s> {
@@ -54,7 +56,7 @@ impl<'s> Block<'s> {
             if self.strict && !column.optional {
                 return Err(format!("{}: {reason}", column.name));
             }
-            values.push_null(column, self.rows);
+            values.trailing_nulls += 1;
             self.dropped.entry(column.name).or_insert((0, reason)).0 += 1;
         }
         self.rows += 1;
@@ -64,7 +66,10 @@ impl<'s> Block<'s> {
     /// Whether some columns that are not nullable have NULLs, which stand for their defaults.
     pub(super) fn has_defaults(&self) -> bool {
         let mut columns = self.schema.columns.iter().zip(&self.columns);
-        columns.any(|(column, values)| !column.nullable && !values.nulls.is_empty())
+        columns.any(|(column, values)| {
+            let at_end = column.has_default && values.trailing_nulls > 0;
+            !column.nullable && (at_end || !values.nulls.is_empty())
+        })
     }
 
     /// What was left out, one text for each column.
@@ -75,7 +80,10 @@ impl<'s> Block<'s> {
     }
 
     /// The encoded block.
-    pub(super) fn finish(self) -> Bytes {
+    pub(super) fn finish(mut self) -> Bytes {
+        for (column, values) in self.schema.columns.iter().zip(&mut self.columns) {
+            values.push_trailing_nulls(column, self.rows);
+        }
         let values: usize =
             self.columns.iter().map(|values| values.nulls.len() + values.bytes.len()).sum();
         let mut block = Vec::with_capacity(values + 64 * self.columns.len());
@@ -98,9 +106,10 @@ impl<'s> Block<'s> {
 impl Values {
     fn push(&mut self, column: &SchemaColumn, cell: &Cell<'_>, row: usize) -> Result<(), String> {
         if *cell == Cell::Null {
-            self.push_null(column, row);
+            self.trailing_nulls += 1;
             return Ok(());
         }
+        self.push_trailing_nulls(column, row);
         column.value.push(cell, &mut self.bytes)?;
         if column.nullable || !self.nulls.is_empty() {
             self.nulls.push(0);
@@ -108,14 +117,17 @@ impl Values {
         Ok(())
     }
 
-    /// Without a default of its own, a column that is not nullable gets that of its type.
-    fn push_null(&mut self, column: &SchemaColumn, row: usize) {
-        if !column.nullable && column.has_default && self.nulls.is_empty() {
-            self.nulls.resize(row, 0);
+    /// Adds the NULLs before this row. Without a default of its own, a column that is not nullable gets
+    /// that of its type.
+    fn push_trailing_nulls(&mut self, column: &SchemaColumn, row: usize) {
+        let count = std::mem::take(&mut self.trailing_nulls);
+        if count == 0 {
+            return;
         }
-        column.value.push_default(&mut self.bytes);
+        column.value.push_defaults(count, &mut self.bytes);
         if column.nullable || column.has_default {
-            self.nulls.push(1);
+            self.nulls.resize(row - count, 0);
+            self.nulls.resize(row, 1);
         }
     }
 }

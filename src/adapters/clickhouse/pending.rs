@@ -17,6 +17,16 @@ use bklit_wire::time::UtcMillis;
 /// The most pending sessions; further batches wait until some have been written.
 const MAX_PENDING: usize = 100_000;
 
+/// Events from which a batch shows that there is a backlog.
+const BACKLOG: usize = 5_000;
+
+/// With a backlog, rows wait for up to this long: each write reads all versions of its sessions, which
+/// takes the server as long as thousands of events, and most of them change again at once.
+const BACKLOG_WAIT: Duration = Duration::from_secs(5);
+
+/// With a backlog, rows also wait for at most this many sessions.
+const BACKLOG_SESSIONS: usize = MAX_PENDING / 4;
+
 /// The pending sessions of this process.
 #[derive(Default)]
 pub(super) struct Pending {
@@ -40,6 +50,10 @@ struct State {
     begun: u64,
     /// How many had begun when "nothing is pending" was last marked.
     marked: u64,
+    /// Whether a batch since the last question was one of a backlog.
+    has_backlog: bool,
+    /// Since when rows have been waiting because of a backlog.
+    waiting: Option<Instant>,
 }
 
 /// A pending session.
@@ -85,6 +99,27 @@ impl Pending {
             }
             written.await;
         }
+    }
+
+    /// A batch of this many events was stored.
+    pub(super) fn stored(&self, events: usize) {
+        if events >= BACKLOG {
+            self.state().has_backlog = true;
+        }
+    }
+
+    /// Whether rows are to wait because more events of their sessions follow. Asked regularly: without
+    /// a batch of a backlog in between they no longer wait.
+    pub(super) fn waits(&self) -> bool {
+        let mut state = self.state();
+        let waiting = state.waiting.get_or_insert_with(Instant::now).elapsed();
+        let has_backlog = std::mem::take(&mut state.has_backlog);
+        let waits =
+            has_backlog && waiting < BACKLOG_WAIT && state.sessions.len() < BACKLOG_SESSIONS;
+        if !waits {
+            state.waiting = None;
+        }
+        waits
     }
 
     /// The sessions due by `now`, in seconds since the epoch.
@@ -267,6 +302,30 @@ mod tests {
             pending.finish(&due[..1], &HashMap::new());
         });
         assert_eq!(written.began, Instant::now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rows_wait_for_a_backlog_but_not_for_long() {
+        let pending = Pending::default();
+        let mut waits = Vec::new();
+        for batch in [0, BACKLOG - 1, BACKLOG, BACKLOG, 10] {
+            pending.stored(batch);
+            waits.push(pending.waits());
+        }
+        assert_eq!(waits, [false, false, true, true, false]);
+        let began = Instant::now();
+        loop {
+            pending.stored(BACKLOG);
+            if !pending.waits() {
+                break;
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(began.elapsed(), BACKLOG_WAIT);
+        let sessions: Vec<_> = (0..BACKLOG_SESSIONS).map(|n| (key(&n.to_string()), 0)).collect();
+        pending.begin().await.finish(sessions.into_iter());
+        pending.stored(BACKLOG);
+        assert!(!pending.waits());
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,8 +6,8 @@
 //! one wrote, and a repeated batch adds nothing. They are inserted for several batches at once (see
 //! `gathered`).
 //!
-//! The versions in `tracked_session` are derived from the states, once a second for the sessions
-//! that have changed (see `pending`, and `recovery` for what a crash leaves). The state is written
+//! The versions in `tracked_session` are derived from the states, once a second, or every few seconds
+//! while there is a backlog, for the sessions that have changed (see `pending`, and `recovery` for what a crash leaves). The state is written
 //! first, with the `updated_at` of the version that follows; so every later version in the table is
 //! from another program, and what that one added is merged into the state. A version is written if
 //! it differs from the latest one, whichever program wrote that: so after a crash in between, or
@@ -89,6 +89,7 @@ impl<'k> Loaded<'k> {
 
 /// Gathers what a batch says about its sessions.
 pub(super) fn gather(store: &ClickHouseStore, batch: &Batch) {
+    store.pending.stored(batch.events.len());
     store.gathered.add(&contributions(batch.events.iter()));
 }
 
@@ -113,9 +114,12 @@ pub(super) async fn record(store: &ClickHouseStore) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes the versions that are due; returns what is to be reported.
+/// Writes the versions that are due, unless a backlog is about to change them again; returns what is
+/// to be reported.
 pub(super) async fn write(store: &ClickHouseStore) -> Result<WrittenSessions, StoreError> {
-    write_due(store).await?;
+    if !store.pending.waits() {
+        write_due(store).await?;
+    }
     Ok(WrittenSessions {
         closed: store.pending.take_closed(),
         more: store.pending.has_due(store.pending.now() + SOON),

@@ -101,7 +101,7 @@ impl Session {
     pub fn add(&mut self, event: &QueuedEvent) {
         let mut contribution = Contribution::default();
         contribution.add(event);
-        self.merge(contribution.session());
+        self.merge_events(&contribution);
     }
 
     /// Merges the state from other events of the session.

@@ -172,7 +172,7 @@ fn insert(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Inse
         let key = SessionKey { project_id: project.to_owned(), session_id: session.to_owned() };
         let before = sessions.load(&key)?;
         let mut session = before.clone();
-        session.merge(contribution.session());
+        session.merge_events(&contribution);
         if session != before {
             sessions.save(&key, &session)?;
         }

@@ -1,9 +1,11 @@
 //! What a batch's events say about their sessions. Texts are borrowed from the events, because a
 //! batch may have tens of thousands of them.
 
+use std::cmp::Ordering;
+
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::{Session, Sourced, moment, view_key};
+use super::{MOMENT_DIGITS, Session, Sourced, moment, view_key};
 use bklit_wire::event::{Payload, QueuedEvent};
 
 /// A value of a page view. Ordered by time, then by id.
@@ -65,38 +67,43 @@ impl<'a> Contribution<'a> {
     pub fn latest(&self) -> Option<i64> {
         self.last_seen.max(self.end_seen)
     }
+}
 
-    /// Its values from page views, in the order of [`Session`]'s fields.
-    fn views(&self) -> [Option<Seen<'a>>; 6] {
-        [self.entry, self.exit, self.user_agent, self.country, self.country_code, self.city]
-    }
-
-    /// Its times, in the order of [`Session`]'s fields, in milliseconds since the epoch.
-    fn times(&self) -> [Option<i64>; 4] {
-        [self.last_at, self.last_seen, self.end_at, self.end_seen]
-    }
-
-    /// The state of a session that has only these events.
-    pub fn session(&self) -> Session {
-        let sourced = |seen: Seen<'_>| Sourced {
-            key: view_key(seen.at, seen.id),
-            value: seen.value.to_owned(),
-        };
-        let [entry, exit, user_agent, country, country_code, city] =
-            self.views().map(|seen| seen.map(sourced));
-        let [last_at, last_seen, end_at, end_seen] = self.times();
-        Session {
-            entry,
-            exit,
-            user_agent,
-            country,
-            country_code,
-            city,
-            last_at,
-            last_seen,
-            end_at,
-            end_seen,
+impl Seen<'_> {
+    /// Compares its key (see [`view_key`]) with another one, without allocating it.
+    fn cmp_key(self, key: &str) -> Ordering {
+        let parts = key.split_at_checked(MOMENT_DIGITS);
+        let parts = parts.and_then(|(at, id)| Some((at.parse::<i64>().ok()?, id)));
+        match parts {
+            Some(parts) if !self.id.contains('\0') => (self.at, self.id).cmp(&parts),
+            _ => view_key(self.at, self.id).as_str().cmp(key),
         }
+    }
+}
+
+impl Session {
+    /// Merges what some events of the session say; merging it again changes nothing.
+    pub fn merge_events(&mut self, events: &Contribution<'_>) {
+        let views = [
+            (&mut self.entry, events.entry, Ordering::Less),
+            (&mut self.exit, events.exit, Ordering::Greater),
+            (&mut self.user_agent, events.user_agent, Ordering::Less),
+            (&mut self.country, events.country, Ordering::Less),
+            (&mut self.country_code, events.country_code, Ordering::Less),
+            (&mut self.city, events.city, Ordering::Less),
+        ];
+        for (known, seen, replaces) in views {
+            if let Some(seen) = seen
+                && known.as_ref().is_none_or(|known| seen.cmp_key(&known.key) == replaces)
+            {
+                let key = view_key(seen.at, seen.id);
+                *known = Some(Sourced { key, value: seen.value.to_owned() });
+            }
+        }
+        self.last_at = self.last_at.max(events.last_at);
+        self.last_seen = self.last_seen.max(events.last_seen);
+        self.end_at = self.end_at.max(events.end_at);
+        self.end_seen = self.end_seen.max(events.end_seen);
     }
 }
 
@@ -153,4 +160,22 @@ fn by_session<'a, T: Default>(
         }
     }
     sessions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_compared_as_if_they_were_texts() {
+        let views = [(5, "b"), (5, "a"), (10, ""), (1_700_000_000_000, "a\0b"), (0, "\u{fffd}")];
+        let odd = ["", "x", "00000000000ø1", "0000000000005", "0000000000005b"].map(str::to_owned);
+        let keys = views.map(|(at, id)| view_key(at, id)).into_iter().chain(odd);
+        for key in keys {
+            for (at, id) in views {
+                let seen = Seen { at, id, value: "" };
+                assert_eq!(seen.cmp_key(&key), view_key(at, id).cmp(&key), "{at} {id:?} {key:?}");
+            }
+        }
+    }
 }
