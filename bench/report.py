@@ -180,6 +180,44 @@ def costs(about: dict, results: list[Result]) -> str:
     return scaling.table(["cost", "median", "unit", "command"], rows)
 
 
+def times(results: list[Result]) -> str:
+    """The processor time of each process, and what it says about the ratios."""
+    by_command = defaultdict(lambda: defaultdict(dict))
+    for result in results:
+        found = re.fullmatch("processor time of (.*), (.*)", result.figure)
+        if found and not result.plot:
+            by_command[result.command][found[1]][found[2]] = result.median
+    parts = []
+    for command, kinds in by_command.items():
+        names = list(dict.fromkeys(name for of_kind in kinds.values() for name in of_kind))
+        rows = []
+        for kind, of_kind in kinds.items():
+            of_kind["all"] = sum(time for name, time in of_kind.items() if not name.endswith("in the kernel"))
+            rows.append([kind, *(number(of_kind[name]) if name in of_kind else "–" for name in [*names, "all"])])
+        part = f"`{command}`\n\n{scaling.table(['µs of each event', *names, 'all'], rows)}"
+        parts.append("\n\n".join([part, *bounds(kinds)]))
+    return "\n\n".join(parts) or "There are no figures yet."
+
+
+def bounds(kinds: dict[str, dict[str, float]]) -> list[str]:
+    """The ratios that could be reached if the program took no more time than what it is compared with."""
+    bare, raw, found = kinds.get("bare hyper"), kinds.get("raw inserts"), []
+    for kind, of_kind in kinds.items():
+        if bare and re.fullmatch(r"POST /track \(\w+\)", kind):
+            least = of_kind["all"] - of_kind["server"] + bare["server"]
+            found.append(
+                f"With all processors busy, {kind} reaches {number(bare['all'] / of_kind['all'])} of bare hyper, and would "
+                f"reach {number(bare['all'] / least)} if the program took no more time than bare hyper does."
+            )
+        if raw and kind == "the drain":
+            least = of_kind["all"] - of_kind["worker"] + raw["worker"]
+            found.append(
+                f"With all processors busy, {kind} reaches {number(raw['all'] / of_kind['all'])} of raw inserts, and would "
+                f"reach {number(raw['all'] / least)} if the worker took no more time than the client of raw inserts does."
+            )
+    return found
+
+
 def all_figures(results: list[Result]) -> str:
     commands = defaultdict(list)
     for result in results:
@@ -288,6 +326,8 @@ def document(about: dict, results: list[Result], folder: pathlib.Path) -> str:
         "[NOTES.md](NOTES.md) has earlier measurements, what was tried, and the results of the fault test.",
         f"## Machine\n\n{run}",
         f"## Targets\n\n{targets(results)}",
+        "## Where the time goes\n\nProcessor time of each process. What was tried to reduce it is in "
+        f"[NOTES.md](NOTES.md).\n\n{times(results)}",
         f"{scaling.HEADING}\n\nOf a page view; see [docs/scaling.md](../docs/scaling.md).\n\n{cost}",
         f"## Scaling\n\nCalculated by `bench/scaling.py` from the costs above.\n\n{scaled}",
         f"## Plots\n\n{plots(results, folder)}",

@@ -91,6 +91,24 @@ class Report(unittest.TestCase):
         self.assertIn("![worker: figures against --batch](plots/worker-batch.svg)", text)
         self.assertIn("<svg", (self.folder / "plots/worker-batch.svg").read_text(encoding="utf-8"))
 
+    def test_where_the_time_goes_says_what_could_be_reached(self):
+        times = {
+            "bare hyper": {"bench": 20, "server": 10, "server in the kernel": 8},
+            "POST /track (Redis)": {"bench": 25, "server": 40, "server in the kernel": 15, "Redis": 10},
+        }
+        text = self.document(
+            *(
+                record(f"processor time of {kind}, {part}", time, bench="track", unit="µs/event")
+                for kind, parts in times.items()
+                for part, time in parts.items()
+            )
+        )
+        self.assertIn("| bare hyper | 20 | 10 | 8 | – | 30 |", text)
+        self.assertIn("| POST /track (Redis) | 25 | 40 | 15 | 10 | 75 |", text)
+        self.assertIn(
+            "POST /track (Redis) reaches 0.4 of bare hyper, and would reach 0.667 if the program took no more time", text
+        )
+
     def test_scaling_reads_what_the_report_writes(self):
         text = self.document(*costs())
         plan = scaling.default_plan()

@@ -1,6 +1,6 @@
 //! The runs of all rounds: printed as medians, and recorded.
 
-use crate::cpu::Cpu;
+use crate::cpu::{self, Cpu};
 use crate::load::Tally;
 use crate::{Kind, Options};
 
@@ -75,10 +75,11 @@ pub fn record(options: &Options, kinds: &[Kind], runs: &[Run]) {
         };
         recording.add(&name, "events/s", &rates(runs, *kind));
         recording.add(&format!("p99 of {name}"), "ms", &latencies(runs, *kind));
-        for (nth, part) in ["server", "Redis"].into_iter().enumerate() {
-            let micros = values(runs, *kind, |run| run.cpu.of_servers()[nth]);
-            if part == "server" || (options.redis && *kind != Kind::Bare) {
-                recording.add(&format!("processor time of {name}, {part}"), "µs/event", &micros);
+        for (part, part_name) in cpu::PARTS.into_iter().enumerate() {
+            let micros = values(runs, *kind, |run| run.cpu.0[part]);
+            if part != cpu::CLICKHOUSE && (part != cpu::REDIS || options.redis) {
+                let figure = format!("processor time of {name}, {part_name}");
+                recording.add(&figure, "µs/event", &micros);
             }
         }
         let bytes = |value: fn(&Bytes) -> f64| -> Vec<f64> {

@@ -83,8 +83,8 @@ pub fn client(server: &ClickHouse) -> Client {
         .with_setting("async_insert", "0")
 }
 
-/// Copies the rows of both tables to new ones with the same columns, in inserts of `batch` rows.
-pub fn insert(server: &ClickHouse, batch: usize) -> (Duration, Cpu) {
+/// Copies the rows of both tables to new ones with the same columns, each in `batches` inserts.
+pub fn insert(server: &ClickHouse, batches: usize) -> (Duration, Cpu) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let tables = create(server, "raw");
     let measured = runtime.block_on(async {
@@ -92,8 +92,8 @@ pub fn insert(server: &ClickHouse, batch: usize) -> (Duration, Cpu) {
         let views: Vec<PageView> = all(&client, PAGE_VIEWS).await;
         let events: Vec<CustomEvent> = all(&client, CUSTOM_EVENTS).await;
         let (cpu, began) = (Cpu::now(), Instant::now());
-        copy(&client, &tables[0], &views, batch).await;
-        copy(&client, &tables[1], &events, batch).await;
+        copy(&client, &tables[0], &views, views.len().div_ceil(batches)).await;
+        copy(&client, &tables[1], &events, events.len().div_ceil(batches)).await;
         (began.elapsed(), cpu.since())
     });
     for (copy, of) in tables.iter().zip([PAGE_VIEWS, CUSTOM_EVENTS]) {
@@ -117,8 +117,9 @@ async fn all<R: RowOwned + clickhouse::RowRead>(client: &Client, table: &str) ->
     client.query(&query).fetch_all().await.unwrap()
 }
 
-pub async fn copy<R: RowOwned + RowWrite>(client: &Client, table: &str, rows: &[R], batch: usize) {
-    for rows in rows.chunks(batch) {
+/// Inserts rows into a table, in inserts of `size` rows.
+pub async fn copy<R: RowOwned + RowWrite>(client: &Client, table: &str, rows: &[R], size: usize) {
+    for rows in rows.chunks(size.max(1)) {
         let mut insert = client.insert::<R>(table).await.unwrap();
         for row in rows {
             insert.write(row).await.unwrap();
