@@ -150,7 +150,7 @@ pub trait Store: Send + Sync {
     }
 
     /// Writes the rows of sessions that have changed, where [`Store::insert`] does not. Called once a
-    /// second; does nothing if there are none.
+    /// second; does nothing if there are none, or if large batches are about to change them again.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: the rows are still due.

@@ -268,3 +268,22 @@ async fn large_batches_are_stored_and_recognised() {
     assert_eq!(count(&store, "page_view_event").await, 40_000);
     assert_eq!(count(&store, SESSIONS).await, 10_000);
 }
+
+#[tokio::test]
+async fn rows_of_sessions_wait_while_large_batches_follow_each_other() {
+    let (_database, store) = shared().await;
+    let events: Vec<_> =
+        (0..5_000).map(|n| view("p", &format!("{n}"), &format!("s{}", n % 100), 0, "/")).collect();
+    let rows = async || {
+        let result = store.query("SELECT count() FROM tracked_session", LIMITS).await;
+        result.unwrap().rows[0][0].clone()
+    };
+    for number in ["first", "second"] {
+        store.insert(&batch(number, &events)).await.unwrap();
+        store.settle().await.unwrap();
+        assert!(store.write_sessions().await.unwrap().more, "{number}");
+        assert_eq!(rows().await, json!(0), "{number}");
+    }
+    store.write_sessions().await.unwrap();
+    assert_eq!(rows().await, json!(100));
+}
