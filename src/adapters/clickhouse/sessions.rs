@@ -6,13 +6,14 @@
 //! one wrote, and a repeated batch adds nothing. They are inserted for several batches at once (see
 //! `gathered`).
 //!
-//! The versions in `tracked_session` are derived from the states, once a second, or every few seconds
-//! while there is a backlog, for the sessions that have changed (see `pending`, and `recovery` for what a crash leaves). The state is written
-//! first, with the `updated_at` of the version that follows; so every later version in the table is
-//! from another program, and what that one added is merged into the state. A version is written if
-//! it differs from the latest one, whichever program wrote that: so after a crash in between, or
-//! when two processes write at the same time, the right version is written in the end. After
-//! writing, both tables are read again until nothing is left to write.
+//! The versions in `tracked_session` are derived from the states, once a second, or every few
+//! seconds while there is a backlog, for the sessions that have changed (see `pending`, and
+//! `recovery` for what a crash leaves). The state is written first, with the `updated_at` of the
+//! version that follows; so every later version in the table is from another program, and what that
+//! one added is merged into the state. A version is written if it differs from the latest one,
+//! whichever program wrote that: so after a crash in between, or when two processes write at the
+//! same time, the right version is written in the end. After writing, both tables are read again
+//! until nothing is left to write.
 //!
 //! `updated_at` has whole seconds and is never ahead of the server's clock, or it would hide what
 //! other programs write later. So a session has at most one version per second.
