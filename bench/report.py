@@ -200,20 +200,21 @@ def times(results: list[Result]) -> str:
 
 
 def bounds(kinds: dict[str, dict[str, float]]) -> list[str]:
-    """The ratios that could be reached if the program took no more time than what it is compared with."""
-    bare, raw, found = kinds.get("bare hyper"), kinds.get("raw inserts"), []
+    """The ratios by processor time, and those with a program that takes no more of it than the baseline."""
+    found = []
     for kind, of_kind in kinds.items():
-        if bare and re.fullmatch(r"POST /track \(\w+\)", kind):
-            least = of_kind["all"] - of_kind["server"] + bare["server"]
+        if re.fullmatch(r"POST /track \(\w+\)", kind):
+            baseline, part = "bare hyper", "server"
+        elif kind == "the drain":
+            baseline, part = "raw inserts", "worker"
+        else:
+            continue
+        if of_baseline := kinds.get(baseline):
+            least = of_kind["all"] - of_kind[part] + of_baseline[part]
+            now, best = (number(of_baseline["all"] / time) for time in (of_kind["all"], least))
             found.append(
-                f"With all processors busy, {kind} reaches {number(bare['all'] / of_kind['all'])} of bare hyper, and would "
-                f"reach {number(bare['all'] / least)} if the program took no more time than bare hyper does."
-            )
-        if raw and kind == "the drain":
-            least = of_kind["all"] - of_kind["worker"] + raw["worker"]
-            found.append(
-                f"With all processors busy, {kind} reaches {number(raw['all'] / of_kind['all'])} of raw inserts, and would "
-                f"reach {number(raw['all'] / least)} if the worker took no more time than the client of raw inserts does."
+                f"By processor time, {kind} is at {now} of {baseline}; with a {part} as cheap as in {baseline}, it would be "
+                f"at {best}."
             )
     return found
 

@@ -118,8 +118,8 @@ fn send(daemon: &Daemon, ways: &Ways) {
     );
 }
 
-/// Notes when events and sessions are found. Queries read no more than they must, because the server
-/// has other work.
+/// Records when events and sessions are found. Reads recent rows only, to take little of the server's
+/// time.
 fn look(clickhouse: &ClickHouse, ways: &Ways) {
     let is_missing = |way: &&Way| way.view.is_none() || way.session.is_none();
     let missing = lock(ways).values().filter(is_missing).map(|way| way.at).min();
