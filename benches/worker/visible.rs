@@ -24,6 +24,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const EARLIER: i64 = 2;
 const TABLES: &str = "SELECT count() FROM system.tables WHERE database = 'analytics' \
                       AND name IN ('page_view_event', 'tracked_session')";
+
 /// The times of one run.
 pub struct Visible {
     /// From the response to the event's row, in milliseconds, ascending.
@@ -124,24 +125,21 @@ fn look(clickhouse: &ClickHouse, ways: &Ways) {
     let is_missing = |way: &&Way| way.view.is_none() || way.session.is_none();
     let missing = lock(ways).values().filter(is_missing).map(|way| way.at).min();
     let Some(since) = missing.map(|at| at - EARLIER) else { return };
-    let rows = |table: &str, moment: &str| {
-        clickhouse.query(&format!(
+    let find = |table: &str, moment: &str, place: fn(&mut Way) -> &mut Option<Instant>| {
+        let rows = clickhouse.query(&format!(
             "SELECT session_id FROM analytics.{table} WHERE project_id = 'default' \
              AND {moment} >= toDateTime({since}) AND startsWith(session_id, 'seen-')"
-        ))
-    };
-    let tables = [("page_view_event", "timestamp"), ("tracked_session", "started_at")];
-    for (table, moment) in tables {
-        let rows = rows(table, moment);
+        ));
         let now = Instant::now();
         let mut ways = lock(ways);
         for session in rows.lines() {
             // One that was stored before its response arrived follows in the next query.
             let Some(way) = ways.get_mut(session) else { continue };
-            let found = if moment == "timestamp" { &mut way.view } else { &mut way.session };
-            found.get_or_insert(now);
+            place(way).get_or_insert(now);
         }
-    }
+    };
+    find("page_view_event", "timestamp", |way| &mut way.view);
+    find("tracked_session", "started_at", |way| &mut way.session);
 }
 
 /// The value below which are `quantile` of ascending `values`.
